@@ -1,0 +1,76 @@
+"""The command ``coprop``: finds the verb, parses its flags, turns errors into one clear line.
+
+Each verb is a module of this folder with ``HELP``, ``EXAMPLES``, ``configure(parser)`` and ``run(args) -> int``;
+only the verb that was asked for is imported, so ``coprop --help`` stays fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import CoPropError, MissingExtra, unknown_name
+
+VERBS = {
+    "refine": "mend the masks of one clip",
+    "points": "find the control points of a clip's sound",
+    "score": "score saved predictions against the truth, under named protocols",
+    "study": "compare policies, propagators and control points on clips with known truth",
+    "synth": "make audio-visual clips with exact masks and control points",
+    "data": "check a benchmark on disk",
+    "report": "make the HTML report of a refined clip again",
+    "demo": "the main job on an example made on the spot",
+    "doctor": "versions, decoders, GPU and caches in one block for a bug report",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``coprop``; returns the exit code: 0 done, 1 part of the work failed, 2 the input was wrong."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(overview())
+            return 0
+        if arguments[0] == "--version":
+            print(f"coprop-plugin {__version__}")
+            return 0
+        verb, *rest = arguments
+        if verb not in VERBS:
+            raise unknown_name("command", verb, VERBS)
+        module = importlib.import_module(f"coprop_plugin.cli.{verb}")
+        parser = argparse.ArgumentParser(
+            prog=f"coprop {verb}",
+            description=module.HELP,
+            epilog=f"examples:\n{module.EXAMPLES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.configure(parser)
+        return module.run(parser.parse_args(rest))
+    except (CoPropError, MissingExtra) as error:
+        print(f"coprop: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"coprop: error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("coprop: interrupted; finished files are whole, run the same command again to go on.", file=sys.stderr)
+        return 130
+
+
+def overview() -> str:
+    """The text of ``coprop --help``."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())
+    return (
+        "coprop: audio-visual segmentation masks that start and stop with the sound.\n\n"
+        f"usage: coprop COMMAND …        coprop COMMAND --help\n\n{verbs}\n\n"
+        "example:\n  coprop refine video.mp4 --masks preds/ -o out/"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Control-point generators: sound in, the frames where the set of sounding objects changes out."""

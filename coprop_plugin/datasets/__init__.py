@@ -1,0 +1,1 @@
+"""AVSBench layouts, synthetic clips and simulators of imperfect base models."""

@@ -1,0 +1,1 @@
+"""Scores under named protocols: pure functions first, mergeable sums on top."""

@@ -1,0 +1,1 @@
+"""Overlay video, timeline and the one-file HTML report."""

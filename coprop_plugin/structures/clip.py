@@ -1,0 +1,91 @@
+"""A clip: frames, the sound that goes with them, and their time base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import CoPropError
+from .stack import Frames
+from .time_base import TimeBase
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Mono sound at its native rate, aligned with the video: sample 0 is at 0 s of the clip.
+
+    Attributes:
+        samples: ``(N,) float32`` in about [-1, 1]; the channel mean of the source. May be a memory map: slice it.
+        rate_hz: samples a second.
+    """
+
+    samples: np.ndarray
+    rate_hz: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or self.samples.dtype != np.float32:
+            raise CoPropError(f"sound is (N,) float32, mono; got {self.samples.dtype} {self.samples.shape}.")
+        if self.rate_hz <= 0:
+            raise CoPropError(f"the sample rate must be positive, got {self.rate_hz} Hz.")
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.rate_hz
+
+    def window(self, start_s: float, stop_s: float) -> np.ndarray:
+        """``(n,) float32``: the samples of ``[start_s, stop_s)``, zeros where the sound has ended."""
+        start, stop = round(start_s * self.rate_hz), round(stop_s * self.rate_hz)
+        piece = np.asarray(self.samples[max(0, start) : max(0, stop)])
+        missing = (stop - start) - len(piece)
+        if missing <= 0:
+            return piece
+        before = min(missing, max(0, -start))
+        return np.pad(piece, (before, missing - before))
+
+    @classmethod
+    def silence(cls, duration_s: float, *, rate_hz: int = 16000) -> Sound:
+        return cls(np.zeros(round(duration_s * rate_hz), np.float32), rate_hz)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames, sound and time base of one piece of video.
+
+    Attributes:
+        clip_id: a name for messages and files (no path).
+        frames: ``(T, H, W, 3) uint8`` RGB, read one at a time.
+        sound: mono, native rate.
+        time_base: when frames are shown and which sound is theirs.
+        between: ``(start_s, stop_s) -> frames (H, W, 3)`` of the video strictly between two times, in order,
+            where the video itself is at hand; ``None`` for a folder of frames.
+        notes: what reading found worth telling (a padded sound, a default that was taken).
+    """
+
+    clip_id: str
+    frames: Frames
+    sound: Sound
+    time_base: TimeBase
+    between: Callable[[float, float], Iterator[np.ndarray]] | None = field(default=None, compare=False)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.frames.shape)
+        if len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
+            raise CoPropError(f"clip '{self.clip_id}': frames are (T, H, W, 3) uint8 RGB, got the shape {shape}.")
+        if shape[0] != len(self.time_base):
+            raise CoPropError(f"clip '{self.clip_id}': {shape[0]} frames, but a time base of {len(self.time_base)}.")
+
+    @property
+    def num_frames(self) -> int:
+        return self.frames.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames in pixels."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+    def sound_of(self, t: int) -> np.ndarray:
+        """``(n,) float32``: the sound of frame t."""
+        return self.sound.window(*self.time_base.sound_window_s[t])

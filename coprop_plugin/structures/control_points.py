@@ -1,0 +1,217 @@
+"""Control points, the segments between them, and their JSON form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import CoPropError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames ``[start, stop)`` from one control point to the next.
+
+    Attributes:
+        silent: nothing sounds in it (``None``: not known).
+        categories: names of what sounds in it (``None``: not known).
+        anchor: the frame whose mask is propagated (``None``: not chosen yet, or none is needed).
+    """
+
+    start: int
+    stop: int
+    silent: bool | None = None
+    categories: tuple[str, ...] | None = None
+    anchor: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise CoPropError(
+                f"a segment is a range [start, stop) with 0 <= start < stop, got [{self.start}, {self.stop})."
+            )
+        if self.anchor is not None and not self.start <= self.anchor < self.stop:
+            raise CoPropError(f"the anchor {self.anchor} lies outside its segment [{self.start}, {self.stop}).")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def keyframe(self) -> int:
+        """The segment's first frame, whatever the policy (scores are split by it)."""
+        return self.start
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where control points came from: the generator, what was repaired in its answer, what stood in for it."""
+
+    generator: str
+    repairs: tuple[str, ...] = ()
+    fallback: str | None = None
+
+
+@dataclass(frozen=True)
+class ControlPoints:
+    """The frames where the set of sounding objects changes.
+
+    Attributes:
+        flags: ``(T,) bool``; ``flags[0]`` is always true.
+        confidence: ``(T,) float64`` in [0, 1], the generator's trust that each frame is (not) what its flag says.
+        silent: per segment, whether nothing sounds in it; ``None`` where unknown.
+        categories: per segment, the names of what sounds; ``None`` where unknown.
+        origin: generator, repairs, fallback.
+    """
+
+    flags: np.ndarray
+    confidence: np.ndarray | None = None
+    silent: tuple[bool | None, ...] | None = None
+    categories: tuple[tuple[str, ...] | None, ...] | None = None
+    origin: Origin = field(default=Origin("unknown"))
+
+    def __post_init__(self) -> None:
+        given = np.asarray(self.flags)
+        if given.ndim != 1 or len(given) == 0:
+            raise CoPropError(f"control points are (T,) flags with T >= 1, got the shape {given.shape}.")
+        if given.dtype != bool and not np.isin(given, (0, 1)).all():
+            raise CoPropError(f"control-point flags are 0 or 1, got the values {sorted(set(given.tolist()))[:5]}.")
+        flags = given.astype(bool)
+        if not flags[0]:
+            raise CoPropError("the first frame always is a control point; flags[0] must be 1.")
+        object.__setattr__(self, "flags", flags)
+        if self.confidence is not None:
+            confidence = np.asarray(self.confidence, float)
+            if confidence.shape != flags.shape or not ((confidence >= 0) & (confidence <= 1)).all():
+                raise CoPropError(f"confidence is ({len(flags)},) in [0, 1], got the shape {confidence.shape}.")
+            object.__setattr__(self, "confidence", confidence)
+        for name in ("silent", "categories"):
+            values = getattr(self, name)
+            if values is not None and len(values) != flags.sum():
+                raise CoPropError(f"'{name}' needs one value per segment ({flags.sum()}), got {len(values)}.")
+
+    def __len__(self) -> int:
+        return len(self.flags)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The frame indices that are control points."""
+        return tuple(int(t) for t in np.flatnonzero(self.flags))
+
+    def segments(self, *, max_segment_frames: int | None = None) -> tuple[Segment, ...]:
+        """The segments that these points cut, in order; longer ones are cut again at ``max_segment_frames``."""
+        if max_segment_frames is not None and max_segment_frames < 1:
+            raise CoPropError(f"max_segment_frames must be at least 1, got {max_segment_frames}.")
+        starts = self.frames
+        segments: list[Segment] = []
+        for i, (start, stop) in enumerate(zip(starts, (*starts[1:], len(self)), strict=True)):
+            whole = Segment(
+                start, stop, self.silent[i] if self.silent else None, self.categories[i] if self.categories else None
+            )
+            step = max_segment_frames or len(whole)
+            segments += [replace(whole, start=s, stop=min(s + step, stop)) for s in range(start, stop, step)]
+        return tuple(segments)
+
+    def to_json(self) -> str:
+        """All of it as readable JSON that a person can edit."""
+        data: dict[str, Any] = {
+            "flags": self.flags.astype(int).tolist(),
+            "confidence": None if self.confidence is None else self.confidence.tolist(),
+            "silent": None if self.silent is None else list(self.silent),
+            "categories": None
+            if self.categories is None
+            else [None if c is None else list(c) for c in self.categories],
+            "origin": {
+                "generator": self.origin.generator,
+                "repairs": list(self.origin.repairs),
+                "fallback": self.origin.fallback,
+            },
+        }
+        return "{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in data.items()) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ControlPoints:
+        """Read what :meth:`to_json` wrote, or a person edited; only ``flags`` must be there.
+
+        Raises:
+            CoPropError: not JSON, no ``flags``, unknown keys, or values out of place.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CoPropError(f"control points are JSON with a list 'flags'; this is not JSON: {error}") from error
+        data = {"flags": data} if isinstance(data, list) else data
+        known = {"flags", "confidence", "silent", "categories", "origin"}
+        if not isinstance(data, dict) or "flags" not in data or set(data) - known:
+            keys = sorted(data) if isinstance(data, dict) else type(data).__name__
+            raise CoPropError(
+                f"control points are JSON with 'flags' and, if wanted, {sorted(known - {'flags'})}; got {keys}."
+            )
+        _expect(isinstance(data["flags"], list), "'flags' is a list of 0 and 1", data["flags"])
+        silent, categories = data.get("silent"), data.get("categories")
+        _expect(silent is None or _all(silent, (bool, type(None))), "'silent' is a list of true, false or null", silent)
+        _expect(
+            categories is None or _all(categories, (list, type(None))),
+            "'categories' is a list of lists of names",
+            categories,
+        )
+        origin = data.get("origin") or {}
+        _expect(isinstance(origin, dict), "'origin' is an object", origin)
+        try:
+            flags = np.array(data["flags"])
+            confidence = None if data.get("confidence") is None else np.array(data["confidence"], float)
+        except (ValueError, TypeError) as error:
+            raise CoPropError(f"'flags' and 'confidence' are flat lists of numbers: {error}") from error
+        return cls(
+            flags=flags,
+            confidence=confidence,
+            silent=None if silent is None else tuple(silent),
+            categories=None
+            if categories is None
+            else tuple(None if c is None else tuple(map(str, c)) for c in categories),
+            origin=Origin(
+                str(origin.get("generator", "edited")),
+                tuple(map(str, origin.get("repairs", ()))),
+                origin.get("fallback"),
+            ),
+        )
+
+
+def _all(values: object, types: tuple[type, ...]) -> bool:
+    return isinstance(values, list) and all(isinstance(value, types) for value in values)
+
+
+def _expect(holds: bool, rule: str, given: object) -> None:
+    if not holds:
+        raise CoPropError(f"control points: {rule}, got {str(given)[:80]}.")
+
+
+def class_sets(label_maps: Sequence[np.ndarray], *, min_area_px: int = 1, ignore: int = -1) -> list[frozenset[int]]:
+    """``S_t``: the foreground class ids with at least ``min_area_px`` pixels in each label map (paper A.1)."""
+    sets = []
+    for labels in label_maps:
+        ids, counts = np.unique(labels, return_counts=True)
+        sets.append(
+            frozenset(int(c) for c, n in zip(ids, counts, strict=True) if c not in (0, ignore) and n >= min_area_px)
+        )
+    return sets
+
+
+def change_flags(sets: Sequence[frozenset[int]], *, silence_counts: bool = True) -> np.ndarray:
+    """``(T,) bool``: true at 0 and wherever the set differs from the one before (paper A.1).
+
+    With ``silence_counts=False`` each non-empty set is compared with the last non-empty one, and empty sets
+    change nothing.
+    """
+    flags = np.zeros(len(sets), bool)
+    flags[:1] = True
+    last = sets[0] if sets else frozenset()
+    for t in range(1, len(sets)):
+        if silence_counts:
+            flags[t] = sets[t] != sets[t - 1]
+        elif sets[t]:
+            flags[t] = bool(last) and sets[t] != last
+            last = sets[t]
+    return flags

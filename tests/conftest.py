@@ -1,0 +1,79 @@
+"""Where tests find outside material, which skips are allowed, and how many parity cases ran."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = Path(os.environ.get("COPROP_REFERENCE_DIR", ROOT / "../shared/reference")).resolve()
+DATA = Path(os.environ.get("COPROP_DATA_DIR", ROOT / "../shared/data")).resolve()
+REQUIRED = set(filter(None, os.environ.get("COPROP_REQUIRE", "").split(",")))
+
+
+def _missing(name: str) -> str | None:
+    """Why something that a test needs is not here (None: it is)."""
+    if name == "reference":
+        return None if (REFERENCE / "cases").is_dir() else f"no published cases at {REFERENCE} (COPROP_REFERENCE_DIR)"
+    if name == "data":
+        return None if (DATA / "composed").is_dir() else f"no real clips at {DATA} (COPROP_DATA_DIR)"
+    if name == "gpu":
+        import torch
+
+        return None if torch.cuda.is_available() else "no GPU"
+    raise ValueError(f"unknown need '{name}'")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    config.stash[_CASES] = set()
+
+
+_CASES: pytest.StashKey[set[str]] = pytest.StashKey()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            why = _missing(name)
+            if why and name in REQUIRED and name != "gpu":
+                pytest.fail(f"COPROP_REQUIRE names '{name}': {why}")
+            if why:
+                pytest.skip(f"needs {name}: {why}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and REQUIRED and not any("gpu" in marker.args for marker in item.iter_markers("needs")):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and only a missing GPU may skip when COPROP_REQUIRE is set: {report.longrepr}"
+    if report.when == "call" and report.passed:
+        item.config.stash[_CASES].update(str(case) for m in item.iter_markers("parity") for case in m.args)
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
+    cases = config.stash[_CASES]
+    found = sorted(p.name for p in (REFERENCE / "cases").glob("*") if p.is_file()) if not _missing("reference") else []
+    terminalreporter.write_line(f"parity: {len(cases)} case files passed of {len(found)} found")
+    if not config.option.keyword and set(found) - cases:
+        terminalreporter.write_line("parity: not run here: " + ", ".join(sorted(set(found) - cases)))
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    return DATA
