@@ -37,6 +37,7 @@ PARTS: dict[Kind, dict[str, str]] = {
         "flow": "propagators.flow:Flow",
     },
     "fusion": {
+        "consensus": "fusion.consensus:Consensus",
         "replace": "fusion.replace:Replace",
     },
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,27 @@ def _missing(name: str) -> str | None:
     raise ValueError(f"unknown need '{name}'")
 
 
+_CASES: pytest.StashKey[set[str]] = pytest.StashKey()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     import torch
 
     torch.set_num_threads(1)
     config.stash[_CASES] = set()
+    socket.socket.connect = _loopback_only(socket.socket.connect)  # type: ignore[method-assign]
 
 
-_CASES: pytest.StashKey[set[str]] = pytest.StashKey()
+def _loopback_only(connect):
+    """Tests must pass without a network; one that needs it fails loudly here too."""
+
+    def refuse(self: socket.socket, address):
+        inet = self.family in (socket.AF_INET, socket.AF_INET6)
+        if inet and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"a test tried to reach {address[0]}: tests use no network but loopback")
+        return connect(self, address)
+
+    return refuse
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

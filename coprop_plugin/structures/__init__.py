@@ -4,6 +4,7 @@ from .classes import AVSBENCH_CLASSES, AVSBENCH_NAMES, BINARY
 from .clip import Clip, Sound
 from .control_points import ControlPoints, Origin, Segment, change_flags, class_sets
 from .prediction import Prediction
+from .spool import FrameSpool
 from .stack import Frames, FrameStack
 from .time_base import Sampling, TimeBase, parse_sampling
 
@@ -13,6 +14,7 @@ __all__ = [
     "BINARY",
     "Clip",
     "ControlPoints",
+    "FrameSpool",
     "Frames",
     "FrameStack",
     "Origin",

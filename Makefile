@@ -1,0 +1,50 @@
+# make demo | test | test-heavy | lint | bench | doctor | clean      (each sets up .venv first where it is not there)
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?= torch==2.13.0
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# One torch thread, and no spinning while it waits: two busy threads are up to 40 times slower for small models.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+export HF_HUB_OFFLINE  ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test test-heavy lint bench doctor clean
+
+demo: $(READY)
+	$(BIN)/coprop demo -o demo
+
+test: lint
+	$(BIN)/python -m pytest -q -m "not heavy" --durations=10
+
+test-heavy: $(READY)
+	$(BIN)/python -m pytest -q -m heavy --durations=10
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/metrics.py
+
+doctor: $(READY)
+	$(BIN)/coprop doctor
+
+# torch comes first and alone: a range would resolve to whatever build is newest, often gigabytes of CUDA packages.
+# A torch that is there already and satisfies the package's requirement is kept.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@$(BIN)/python -c "import shutil, torch; \
+	build = torch.version.cuda; \
+	print('torch', torch.__version__) if not build or shutil.which('nvidia-smi') else print( \
+	'note: torch', torch.__version__, 'is a CUDA build on a machine without a GPU. It works; to save gigabytes, remove', \
+	'$(VENV) and run: make TORCH=\"torch==2.13.0 --index-url <the CPU wheel index of pytorch.org>\"')"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mmcv-lite,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo

@@ -1,0 +1,157 @@
+"""Co-Prop on one page: control points from the sound, key masks from the base model, propagation in between.
+
+The method of the paper (arXiv 2412.08161, section 3; figure 4 for the plug-in mode):
+
+    [c_1 … c_T] = RCPG(A, x)                              Eq. (1)  control points
+    M_key       = KeyPro(V_key, A_key)                    Eq. (2)  masks of the keyframes, here the base model's
+    M_normal    = AudioProp(M_key, V_normal, A_normal)    Eq. (3)  masks of the frames in between
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from . import parts
+from .adapters.base import Adapter
+from .errors import CoPropError, PredictionError
+from .metrics.probability import probabilities
+from .structures import Clip, ControlPoints, FrameSpool, FrameStack, Prediction, Segment
+
+MAX_SEGMENT_FRAMES = 512  # one steady hour is one segment to the ear; it is propagated in pieces of this length
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one clip.
+
+    Attributes:
+        prediction: the refined prediction, probabilities.
+        control_points: where the set of sounding objects changes.
+        segments: the stretches between them, with the frame whose mask was trusted.
+        base: what the base model had said.
+        changed: the frames whose masks were edited.
+        notes: what clip, generator and policy found worth telling.
+    """
+
+    prediction: Prediction
+    control_points: ControlPoints
+    segments: tuple[Segment, ...]
+    base: Prediction
+    changed: tuple[int, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+class CoProp:
+    """Mend the masks of an audio-visual segmentation model so that they follow the sound.
+
+    Args:
+        control_points: the generator: a name (``coprop_plugin.parts``), a dict with options, or an object.
+        propagator: likewise.
+        fusion: likewise; ``consensus`` (the default) reads from all segments which objects sound and edits only
+            frames that disagree, ``replace`` is the paper's.
+        max_segment_frames: longer segments are cut, so that memory stays bounded.
+    """
+
+    def __init__(
+        self,
+        *,
+        control_points: Any = "changepoint",
+        propagator: Any = "flow",
+        fusion: Any = "consensus",
+        max_segment_frames: int = MAX_SEGMENT_FRAMES,
+    ) -> None:
+        self.control_points = parts.build("control_points", control_points)
+        self.propagator = parts.build("propagator", propagator)
+        self.fusion = parts.build("fusion", fusion)
+        self.max_segment_frames = max_segment_frames
+
+    @classmethod
+    def paper(cls, **options: Any) -> CoProp:
+        """The paper's policy: anchor at each segment's first frame, replace the others."""
+        return cls(**{"fusion": "replace", **options})
+
+    def __call__(self, clip: Clip, base: Prediction | Adapter, *, mode: Literal["clip", "frame"] = "clip") -> Result:
+        """Refine the base model's prediction of one clip.
+
+        Args:
+            clip: frames, sound, time base.
+            base: its prediction, or an adapter, which is run here.
+            mode: how an adapter is run: over the whole clip, or (the paper's use) at the keyframes alone.
+
+        Raises:
+            PredictionError: the prediction has not the clip's number of frames, or holds NaN.
+        """
+        known: Prediction | None = None
+        if isinstance(base, Prediction):
+            known = base
+        elif mode == "clip":
+            known = base.predict(clip)
+        if known and known.num_frames != clip.num_frames:
+            raise PredictionError(
+                f"the prediction has {known.num_frames} frames, clip '{clip.clip_id}' {clip.num_frames} under the sampling "
+                f"'{clip.time_base.sampling}'. Choose the sampling that the masks were made with (uniform:RATE)."
+            )
+        points = self.control_points(clip, base=known)  # Eq. (1)
+        segments = points.segments(max_segment_frames=self.max_segment_frames)
+        if known is None:
+            assert isinstance(base, Adapter)
+            known = self._keyframes_only(clip, base, segments)
+        plan = self.fusion.plan(clip, known, points, segments, self.propagator)  # Eq. (2)
+        masks = self.propagator.propagate(clip, plan.tasks())  # Eq. (3)
+        edits = FrameSpool()
+        for t, scores in plan.fuse(iter(masks)):
+            edits[t] = scores
+        notes = (*clip.notes, *filter(None, [plan.note]))
+        return Result(edited(known, edits), points, plan.segments, known, tuple(edits.indices), notes)
+
+    def _keyframes_only(self, clip: Clip, adapter: Adapter, segments: tuple[Segment, ...]) -> Prediction:
+        """The paper's use of a base model: one run per keyframe, nothing for the frames in between."""
+        if self.fusion.needs_all_frames:
+            raise CoPropError(
+                f"the policy '{self.fusion.name}' compares all frames; run the adapter with mode='clip', "
+                "or take the policy 'replace' (CoProp.paper), which looks at keyframes alone."
+            )
+        scores = adapter.predict_frames(clip, [segment.keyframe for segment in segments])
+
+        def read(t: int) -> np.ndarray:
+            if t not in scores:
+                raise CoPropError(f"frame {t} is no keyframe: with mode='frame' the base model was not run there.")
+            return scores[t]
+
+        some = next(iter(scores.values()))
+        stack = FrameStack(read, num_frames=clip.num_frames, frame_shape=some.shape, dtype=np.float32)
+        kind = adapter.kind or "probability"
+        return Prediction(scores=stack, kind=kind, class_ids=adapter.class_ids, source=f"{adapter.name} at keyframes")
+
+
+def edited(base: Prediction, edits: FrameSpool) -> Prediction:
+    """The base prediction as probabilities, with some frames replaced."""
+    scores = FrameStack(
+        lambda t: edits[t] if t in edits else probabilities(base, t),
+        num_frames=base.num_frames,
+        frame_shape=(len(base.class_ids) + 1, *base.size),
+        dtype="float32",
+    )
+    refined = Prediction(
+        scores=scores, kind="probability", class_ids=base.class_ids, names=base.names, source=f"refined {base.source}"
+    )
+    if base.labels is None:
+        return refined
+    own = refined.label_map  # before the base's labels are put in front of them
+    labels = FrameStack(
+        lambda t: own(t) if t in edits else base.label_map(t),
+        num_frames=base.num_frames,
+        frame_shape=base.size,
+        dtype="int16",
+    )
+    return Prediction(
+        scores=scores,
+        kind="probability",
+        class_ids=base.class_ids,
+        labels=labels,
+        names=base.names,
+        source=refined.source,
+    )

@@ -1,0 +1,188 @@
+"""Propagation along optical flow, through the frames in between where the video is at hand."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from ..errors import CoPropError
+from ..structures import Clip
+from .base import PropagationTask, check_range
+
+
+class Flow:
+    """OpenCV's DIS optical flow with forward-backward consistency.
+
+    From one clip frame to the next the flow is chained through the video's frames in between (at AVSBench's one
+    frame a second objects move too far for a single step); a folder of frames has none, and takes one step.
+    The anchor mask is sampled once, along the composed displacements, so that it does not blur from frame to frame.
+    Pixels whose displacement does not lead back to where it came from were hidden before: their object
+    probability is scaled down.
+
+    Args:
+        max_side_px: the flow is computed at this size of the longer side at most.
+        max_gap_s: frames in between are taken so that steps are about this long; 0 takes none.
+        consistency_px: the forward-backward distance (at ``max_side_px`` scale) at which the trust is halved.
+        cache_bytes: bound of the flows kept for a clip that is propagated several times.
+    """
+
+    name = "flow"
+
+    def __init__(
+        self,
+        *,
+        max_side_px: int = 320,
+        max_gap_s: float = 0.125,
+        consistency_px: float = 12.0,
+        cache_bytes: int = 128 << 20,
+    ) -> None:
+        if max_side_px < 16 or max_gap_s < 0 or consistency_px <= 0 or cache_bytes < 0:
+            raise CoPropError(
+                "flow takes max_side_px >= 16, max_gap_s >= 0, consistency_px > 0 and cache_bytes >= 0, got "
+                f"{max_side_px}, {max_gap_s}, {consistency_px}, {cache_bytes}."
+            )
+        self.max_side_px, self.max_gap_s, self.consistency_px = max_side_px, max_gap_s, consistency_px
+        self._cache = _FlowCache(cache_bytes)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def propagate(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
+        for task in tasks:
+            check_range(clip, task)
+            masks = np.empty((len(task), *task.mask.shape), np.float32)
+            masks[task.anchor - task.start] = task.mask
+            for direction in (1, -1):
+                self._follow(clip, task, direction, masks)
+            yield masks
+
+    def _follow(self, clip: Clip, task: PropagationTask, direction: int, masks: np.ndarray) -> None:
+        """Fill the masks of one side of the anchor."""
+        stop = task.stop if direction > 0 else task.start - 1
+        if task.empty:
+            for t in range(task.anchor + direction, stop, direction):
+                masks[t - task.start] = task.mask
+            return
+        place: np.ndarray | None = None  # (h, w, 2): where each pixel of frame t lies in the anchor frame
+        trust: np.ndarray | None = None
+        for t in range(task.anchor + direction, stop, direction):
+            back, consistent = self._step(clip, t, t - direction)
+            grid = _grid(back.shape[:2])
+            previous = grid + back
+            place = previous if place is None else _sample(place, previous)
+            trust = consistent if trust is None else consistent * _sample(trust, previous)
+            masks[t - task.start] = _carry(task.mask, place, trust)
+
+    def _step(self, clip: Clip, t: int, source: int) -> tuple[np.ndarray, np.ndarray]:
+        """``(h, w, 2)`` displacement from frame t to its neighbour ``source``, and ``(h, w)`` trust in [0, 1]."""
+        key = (t, source)
+        if (known := self._cache.get(clip, key)) is not None:
+            return known
+        pictures = self._pictures(clip, min(t, source))
+        if source < t:
+            pictures = pictures[::-1]
+        there, back = self._chain(pictures), self._chain(pictures[::-1])
+        step = _with_trust(there, back, self.consistency_px)
+        self._cache.put(clip, (source, t), _with_trust(back, there, self.consistency_px))
+        self._cache.put(clip, key, step)
+        return step
+
+    def _pictures(self, clip: Clip, t: int) -> list[np.ndarray]:
+        """Grey pictures from frame t to frame t + 1, those in between included."""
+        pictures = [self._grey(clip.frames[t])]
+        start_s, stop_s = clip.time_base.frame_time_s[t : t + 2]
+        if clip.between is not None and self.max_gap_s and stop_s - start_s > 1.5 * self.max_gap_s:
+            inner = [self._grey(frame) for frame in clip.between(start_s, stop_s)]
+            pictures += _thin(inner, wanted=round((stop_s - start_s) / self.max_gap_s) - 1)
+        return [*pictures, self._grey(clip.frames[t + 1])]
+
+    def _grey(self, frame: np.ndarray) -> np.ndarray:
+        height, width = frame.shape[:2]
+        scale = min(1.0, self.max_side_px / max(height, width))
+        size = max(16, round(width * scale)), max(16, round(height * scale))
+        grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        return grey if size == (width, height) else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+    def _chain(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """``(h, w, 2)``: the displacement from the first picture to the last."""
+        total: np.ndarray | None = None
+        for here, there in pairwise(pictures):
+            step = self._dis.calc(here, there, np.empty((*here.shape, 2), np.float32))
+            total = step if total is None else total + _sample(step, _grid(step.shape[:2]) + total)
+        assert total is not None
+        return total
+
+
+class _FlowCache:
+    """The flows of the last clips, least recently used first out, never more than ``limit_bytes``."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes, self.held_bytes = limit_bytes, 0
+        self._flows: OrderedDict[tuple[int, int, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._clips: dict[int, weakref.ref[Clip]] = {}
+
+    def get(self, clip: Clip, step: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
+        held = self._clips.get(id(clip))
+        key = (id(clip), *step)
+        if held is None or held() is not clip or key not in self._flows:
+            return None
+        self._flows.move_to_end(key)
+        return self._flows[key]
+
+    def put(self, clip: Clip, step: tuple[int, int], flow: tuple[np.ndarray, np.ndarray]) -> None:
+        held = self._clips.get(id(clip))
+        if held is None or held() is not clip:
+            self._forget(id(clip))
+            self._clips[id(clip)] = weakref.ref(clip)
+        self._flows[(id(clip), *step)] = flow
+        self.held_bytes += _bytes(flow)
+        while self.held_bytes > self.limit_bytes and self._flows:
+            self.held_bytes -= _bytes(self._flows.popitem(last=False)[1])
+
+    def _forget(self, clip_key: int) -> None:
+        for key in [key for key in self._flows if key[0] == clip_key]:
+            self.held_bytes -= _bytes(self._flows.pop(key))
+
+
+def _bytes(flow: tuple[np.ndarray, np.ndarray]) -> int:
+    return flow[0].nbytes + flow[1].nbytes
+
+
+def _grid(size: tuple[int, int]) -> np.ndarray:
+    """``(h, w, 2) float32``: every pixel's own x and y."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    return np.stack([x, y], axis=-1)
+
+
+def _sample(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Bilinear values at ``places (h, w, 2)`` in pixels; the border goes on outside."""
+    return cv2.remap(values, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _with_trust(there: np.ndarray, back: np.ndarray, half_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """The displacement and how well the way back returns to its start: 1 at no error, 1/2 at ``half_px``."""
+    error = there + _sample(back, _grid(there.shape[:2]) + there)
+    return there, (1 / (1 + (np.square(error).sum(axis=-1) / half_px**2))).astype(np.float32)
+
+
+def _carry(mask: np.ndarray, place: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """``(K+1, H, W)``: the anchor mask seen from frame t, object probabilities scaled by the trust."""
+    height, width = mask.shape[1:]
+    scale = np.array([width / place.shape[1], height / place.shape[0]], np.float32)
+    if place.shape[:2] != (height, width):
+        place = cv2.resize((place + 0.5) * scale - 0.5, (width, height), interpolation=cv2.INTER_LINEAR)
+        trust = cv2.resize(trust, (width, height), interpolation=cv2.INTER_LINEAR)
+    inside = ((place >= -0.5) & (place <= np.array([width, height]) - 0.5)).all(axis=-1)
+    objects = np.stack([_sample(np.ascontiguousarray(channel), place) for channel in mask[1:]])
+    objects = objects * (trust * inside)
+    return np.concatenate([1 - objects.sum(axis=0, keepdims=True).clip(0, 1), objects]).astype(np.float32)
+
+
+def _thin(pictures: list[np.ndarray], *, wanted: int) -> list[np.ndarray]:
+    """About ``wanted`` of the pictures, evenly spread."""
+    if len(pictures) <= wanted or wanted < 1:
+        return pictures if wanted >= 1 else []
+    return [pictures[round((i + 1) * (len(pictures) + 1) / (wanted + 1)) - 1] for i in range(wanted)]
