@@ -48,7 +48,8 @@ class CoProp:
     """Mend the masks of an audio-visual segmentation model so that they follow the sound.
 
     Args:
-        control_points: the generator: a name (``coprop_plugin.parts``), a dict with options, or an object.
+        control_points: the generator: a name (``coprop_plugin.parts``), a dict with options, or an object; or the
+            control points themselves.
         propagator: likewise.
         fusion: likewise; ``consensus`` (the default) reads from all segments which objects sound and edits only
             frames that disagree, ``replace`` is the paper's.
@@ -63,7 +64,11 @@ class CoProp:
         fusion: Any = "consensus",
         max_segment_frames: int = MAX_SEGMENT_FRAMES,
     ) -> None:
-        self.control_points = parts.build("control_points", control_points)
+        given = control_points
+        if isinstance(given, ControlPoints):
+            self.control_points: Any = lambda clip, base=None: given
+        else:
+            self.control_points = parts.build("control_points", given)
         self.propagator = parts.build("propagator", propagator)
         self.fusion = parts.build("fusion", fusion)
         self.max_segment_frames = max_segment_frames

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import CoPropError, MissingExtra, unknown_name
+from .options import with_config
 
 VERBS = {
     "refine": "mend the masks of one clip",
@@ -22,6 +23,7 @@ VERBS = {
     "synth": "make audio-visual clips with exact masks and control points",
     "data": "check a benchmark on disk",
     "report": "make the HTML report of a refined clip again",
+    "checkpoint": "say which model a weights file fits, or write it as safetensors",
     "demo": "the main job on an example made on the spot",
     "doctor": "versions, decoders, GPU and caches in one block for a bug report",
 }
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             allow_abbrev=False,
         )
         module.configure(parser)
-        return module.run(parser.parse_args(rest))
+        return module.run(with_config(parser, rest))
     except (CoPropError, MissingExtra) as error:
         print(f"coprop: error: {error}", file=sys.stderr)
         return 2

@@ -94,7 +94,7 @@ def _gaps(present: np.ndarray, sounding: np.ndarray) -> Iterator[_Gap]:
     for c in range(present.shape[1]):
         shown = np.flatnonzero(present[:, c])
         missing = np.flatnonzero(sounding[:, c] & ~present[:, c])
-        if not len(shown):
+        if not len(shown) or not len(missing):
             continue
         nearest = [int(shown[np.abs(shown - t).argmin()]) for t in missing]
         run: list[int] = []

@@ -21,12 +21,14 @@ class PropagationTask:
         anchor: the frame that the mask belongs to.
         mask: ``(K+1, H, W) float32``, probability in [0, 1], background first. K counts the objects of this
             task (classes or tracks: the propagator does not care), H and W may differ from the frames' size.
+        categories: names of what sounds in the range, for propagators guided by text (``None``: not known).
     """
 
     start: int
     stop: int
     anchor: int
     mask: np.ndarray
+    categories: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.anchor < self.stop:

@@ -1,0 +1,172 @@
+"""Flags that several verbs share: one meaning each, settable in a YAML file as well."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CoPropError, unknown_name
+
+if TYPE_CHECKING:
+    from ..coprop import CoProp
+    from ..structures import Clip, Prediction
+
+
+def add_clip(parser: argparse.ArgumentParser) -> None:
+    """Where frames and sound come from."""
+    group = parser.add_argument_group("clip")
+    group.add_argument("source", help="a video file, or a folder of frames (then with --audio)")
+    group.add_argument("--audio", metavar="FILE", help="wav, flac, mp3 or ogg to use instead of the video's own sound")
+    group.add_argument(
+        "--sampling",
+        metavar="NAME",
+        help="avsbench (a frame a second, shown at k + 15/16 s; the default) or uniform:RATE (uniform:25)",
+    )
+    group.add_argument("--silent-ok", action="store_true", help="a video without sound counts as silence")
+    group.add_argument("--backend", choices=("auto", "av", "decord"), default="auto", help="video decoder")
+
+
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """The base model's answers: saved, or made by an adapter."""
+    group = parser.add_argument_group("base model")
+    group.add_argument("--masks", metavar="PATH", help="saved predictions: a folder of PNGs, or an npz/npy file")
+    add_reading(group)
+    group.add_argument("--adapter", metavar="NAME[:k=v,…]", help="run a base model instead of reading masks")
+    group.add_argument("--adapter-config", metavar="FILE", help="its config file")
+    group.add_argument("--adapter-checkpoint", metavar="FILE", help="its weights")
+    group.add_argument(
+        "--mode", choices=("clip", "frame"), default="clip", help="run the adapter on the clip, or at keyframes alone"
+    )
+
+
+def add_reading(group: Any) -> None:
+    """How files of masks are to be understood; never guessed from their values."""
+    group.add_argument("--kind", choices=("hard", "probability", "logit"), help="what an npz/npy array or PNG holds")
+    group.add_argument("--classes", metavar="SET", help="binary, avsbench (71 with the background), or ids as 1,2,5")
+    group.add_argument("--ids", metavar="A:B,…", help="file value A means class B (1:11,2:40)")
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """The parts of the method."""
+    group = parser.add_argument_group("method")
+    group.add_argument(
+        "--control-points", metavar="NAME[:k=v,…]", default="changepoint", help="generator, or file:path=points.json"
+    )
+    group.add_argument("--propagator", metavar="NAME[:k=v,…]", default="flow", help="flow, hold, or a learned one")
+    group.add_argument("--propagator-checkpoint", metavar="FILE", help="weights of a learned propagator")
+    group.add_argument(
+        "--fusion", metavar="NAME", default="consensus", help="consensus (default), or replace: the paper's policy"
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="RUN.yaml", help="flags from a YAML file (names as here, with _ for -)")
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout instead of tables")
+
+
+def with_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse flags; what ``--config`` names becomes the default of the flags that were not given.
+
+    Raises:
+        CoPropError: the file is no YAML mapping, or holds a key that is no flag.
+    """
+    first, _ = _config_only().parse_known_args(arguments)
+    if first.config:
+        import yaml
+
+        try:
+            settings = yaml.safe_load(Path(first.config).read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise CoPropError(f"'{first.config}' is no YAML file: {error}") from error
+        if not isinstance(settings, dict):
+            raise CoPropError(f"'{first.config}' holds no settings; write lines as  propagator: flow")
+        known = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
+        for key, value in settings.items():
+            if key not in known:
+                raise unknown_name("setting", key, known)
+            if known[key].choices and value not in known[key].choices:
+                raise unknown_name(f"value of {key}", value, map(str, known[key].choices))
+            known[key].required = False
+            known[key].nargs = "?" if not known[key].option_strings else known[key].nargs
+        parser.set_defaults(**settings)
+    return parser.parse_args(arguments)
+
+
+def _config_only() -> argparse.ArgumentParser:
+    only = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    only.add_argument("--config")
+    return only
+
+
+def clip_of(args: argparse.Namespace) -> Clip:
+    """The clip that the flags describe."""
+    from ..media.reader import read_clip
+
+    if not args.source:
+        raise CoPropError("name a video file, or a folder of frames with --audio.")
+    return read_clip(
+        args.source,
+        audio=args.audio,
+        sampling=args.sampling or "avsbench",
+        silent_ok=args.silent_ok,
+        backend=args.backend,
+    )
+
+
+def reading_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of ``read_prediction`` that the flags give."""
+    return {"kind": args.kind, "classes": classes_of(args.classes), "ids": ids_of(args.ids)}
+
+
+def classes_of(text: str | None) -> Any:
+    if text is None or text in ("binary", "avsbench"):
+        return text
+    try:
+        return tuple(int(c) for c in str(text).split(","))
+    except ValueError as error:
+        raise CoPropError(f"--classes is binary, avsbench, or class ids as 1,2,5; got '{text}'.") from error
+
+
+def ids_of(text: str | None) -> dict[int, int] | None:
+    if text is None:
+        return None
+    if isinstance(text, dict):
+        return {int(a): int(b) for a, b in text.items()}
+    try:
+        return {int(a): int(b) for a, b in (pair.split(":") for pair in text.split(","))}
+    except ValueError as error:
+        raise CoPropError(f"--ids maps file values to classes as 1:11,2:40; got '{text}'.") from error
+
+
+def base_of(args: argparse.Namespace, clip: Clip) -> Any:
+    """The base prediction that the flags name, or the adapter that makes it."""
+    if bool(args.masks) == bool(args.adapter):
+        raise CoPropError("name the base model's answers: either --masks PATH (saved) or --adapter NAME (to be run).")
+    if args.masks:
+        return prediction_of(args.masks, args, clip)
+    from .. import parts
+    from ..adapters.base import build_adapter
+
+    options = parts.parse(args.adapter)
+    options |= {k: v for k, v in (("config", args.adapter_config), ("checkpoint", args.adapter_checkpoint)) if v}
+    return build_adapter(**options)
+
+
+def prediction_of(path: str, args: argparse.Namespace, clip: Clip) -> Prediction:
+    """Saved masks, read as the flags say."""
+    from ..adapters.saved_masks import read_prediction
+
+    return read_prediction(path, clip=clip, **reading_of(args))
+
+
+def method_of(args: argparse.Namespace) -> CoProp:
+    """The method that the flags name."""
+    from .. import parts
+    from ..coprop import CoProp
+
+    propagator = parts.parse(args.propagator) if isinstance(args.propagator, str) else dict(args.propagator)
+    if args.propagator_checkpoint:
+        propagator["checkpoint"] = args.propagator_checkpoint
+    return CoProp(control_points=args.control_points, propagator=propagator, fusion=args.fusion)

@@ -1,0 +1,155 @@
+"""``coprop refine``: one clip, one base model, aligned masks, scores and a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import options
+
+if TYPE_CHECKING:
+    from ..coprop import Result
+    from ..structures import Clip, Prediction
+
+HELP = "Mend the masks of one clip so that they start and stop with the sound."
+EXAMPLES = """\
+  coprop refine video.mp4 --masks preds/ -o out/
+  coprop refine video.mp4 --masks preds/ --truth gt/ -o out/
+  coprop refine frames/ --audio sound.wav --masks scores.npz --kind logit --classes avsbench -o out/
+  coprop refine video.mp4 --masks preds/ --fusion replace --control-points file:path=points.json -o out/
+  coprop refine --config run.yaml"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    options.add_clip(parser)
+    options.add_base(parser)
+    options.add_method(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("-o", "--out", metavar="DIR", required=True, help="a new or empty folder, or an earlier result")
+    output.add_argument("--truth", metavar="PATH", help="true masks, to score before and after")
+    output.add_argument(
+        "--protocol", action="append", metavar="NAME", help="scoring protocol (default: avsbench, alignment)"
+    )
+    output.add_argument("--scores", choices=("float32", "float16", "none"), default="float32", help="stored scores")
+    output.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
+    output.add_argument("--no-report", dest="report", action="store_false", help="write no HTML report")
+    options.add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..store import check_output
+
+    check_output(args.out)
+    clip = options.clip_of(args)
+    base = options.base_of(args, clip)
+    method = options.method_of(args)
+    truth = _truth_of(args, clip) if args.truth else None
+    result = method(clip, base, mode=args.mode)
+    rows = _scores(result, truth, args.protocol or ["avsbench", "alignment"], clip) if truth else []
+    settings = _settings(args, clip)
+    write(result, Path(args.out), clip=clip, truth=truth, rows=rows, settings=settings, args=args)
+    render(result, clip, rows, Path(args.out), as_json=args.json, report=args.report)
+    return 0
+
+
+def _truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
+    """True masks: read like the base model's labels, always hard."""
+    from ..adapters.saved_masks import read_prediction
+
+    reading = options.reading_of(args) | {"kind": "hard"}
+    return read_prediction(args.truth, clip=clip, **reading)
+
+
+def _scores(result: Result, truth: Prediction, protocols: list[str], clip: Clip) -> list[dict[str, Any]]:
+    """Rows of protocol, metric, base and refined."""
+    from ..metrics.compare import score_rows
+
+    return score_rows(result.base, result.prediction, truth, protocols=protocols, video_id=clip.clip_id)
+
+
+def _settings(args: argparse.Namespace, clip: Clip) -> dict[str, Any]:
+    """The resolved configuration: what would be typed again, without places of this machine."""
+    places = {"source", "audio", "masks", "truth", "adapter_config", "adapter_checkpoint", "propagator_checkpoint"}
+    given = {k: v for k, v in vars(args).items() if k not in {"out", "json", "config"} and v is not None}
+    settings = {k: Path(v).name if k in places else v for k, v in given.items()}
+    return settings | {"sampling": str(clip.time_base.sampling)}
+
+
+def write(
+    result: Result,
+    out: Path,
+    *,
+    clip: Clip,
+    truth: Prediction | None,
+    rows: list[dict[str, Any]],
+    settings: dict[str, Any],
+    args: argparse.Namespace,
+) -> None:
+    """Everything of the result folder, moved in at once."""
+    from ..report.html import write_report
+    from ..report.overlay import write_overlay
+    from ..store import write_result
+
+    extras: dict[str, Any] = {}
+    if args.overlay:
+        extras["overlay.mp4"] = lambda path: write_overlay(
+            path, clip, result.prediction, control_points=result.control_points
+        )
+    if args.report:
+        extras["report.html"] = lambda path: write_report(
+            path,
+            clip=clip,
+            base=result.base,
+            refined=result.prediction,
+            control_points=result.control_points,
+            segments=result.segments,
+            truth=truth,
+            scores=rows,
+            settings=settings,
+            notes=result.notes,
+        )
+    roles = {"source": args.source, "audio": args.audio, "masks": args.masks, "truth": args.truth}
+    write_result(
+        result,
+        out,
+        clip=clip,
+        configuration=settings,
+        inputs={role: path for role, path in roles.items() if path},
+        scores=args.scores,
+        extras=extras,
+    )
+
+
+def render(result: Result, clip: Clip, rows: list[dict[str, Any]], out: Path, *, as_json: bool, report: bool) -> None:
+    """What the user reads on the terminal."""
+    if as_json:
+        told = {
+            "clip": clip.clip_id,
+            "frames": clip.num_frames,
+            "sampling": str(clip.time_base.sampling),
+            "control_points": [int(flag) for flag in result.control_points.flags],
+            "origin": result.control_points.origin.generator,
+            "changed_frames": list(result.changed),
+            "notes": list(result.notes),
+            "scores": rows,
+            "out": str(out),
+        }
+        print(json.dumps(told, indent=2))
+        return
+    from rich.console import Console
+
+    from .tables import score_table, segment_table
+
+    console = Console()
+    sampling = clip.time_base.sampling
+    console.print(f"[bold]{clip.clip_id}[/bold]: {clip.num_frames} frames, sampling {sampling}")
+    console.print(segment_table(result.segments, clip))
+    for note in result.notes:
+        console.print(f"note: {note}")
+    changed = ", ".join(map(str, result.changed)) or "none"
+    console.print(f"{len(result.changed)} of {clip.num_frames} frames changed ({changed})")
+    if rows:
+        console.print(score_table(rows))
+    console.print(f"written to {out}/" + (f"; open {out / 'report.html'}" if report else ""), soft_wrap=True)

@@ -1,0 +1,122 @@
+"""``coprop study``: the same clips under many settings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CoPropError
+from . import study_points
+
+if TYPE_CHECKING:
+    from ..study.cases import Case
+
+HELP = "Compare policies, propagators and control points on clips whose truth is known."
+EXAMPLES = """\
+  coprop study plug-in --seeds 100-139
+  coprop study plug-in --composed clips/ --simulators lag,flicker --propagators flow --json
+  coprop study control-points --seeds 100-139"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="study", metavar="STUDY", required=True)
+    plug_in = kinds.add_parser("plug-in", help="what the plug-in does to imperfect base models", allow_abbrev=False)
+    plug_in.add_argument(
+        "--seeds", metavar="A-B", help="synthetic clips of these seeds (default 100-139, unless --composed)"
+    )
+    plug_in.add_argument("--kind", default="moc", help="kind of synthetic clips (moc)")
+    plug_in.add_argument("--size", type=int, default=224, help="side of synthetic frames in pixels (224)")
+    plug_in.add_argument("--composed", metavar="DIR", help="composed clips, NAME.mp4 with NAME.json")
+    for name, text in (("simulators", "faults"), ("generators", "control points"), ("propagators", "propagators")):
+        plug_in.add_argument(f"--{name}", metavar="A,B,…", help=f"{text} to compare (default: all)")
+    plug_in.add_argument("--strengths", metavar="1,2", default="1,2", help="of the faults")
+    plug_in.add_argument("--json", action="store_true", help="print JSON")
+    points = kinds.add_parser("control-points", help="control points against the truth", allow_abbrev=False)
+    study_points.configure(points)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.study == "control-points":
+        return study_points.run(args)
+    from ..study import plug_in
+
+    chosen = {
+        name: _names(getattr(args, name), default)
+        for name, default in (
+            ("simulators", plug_in.SIMULATORS),
+            ("generators", plug_in.GENERATORS),
+            ("propagators", plug_in.PROPAGATORS),
+        )
+    }
+    strengths = [int(s) for s in args.strengths.split(",")]
+    rows = plug_in.run(
+        _cases(args),
+        strengths=strengths,
+        progress=lambda name: print(f"  {name}", file=sys.stderr, flush=True),
+        **chosen,
+    )
+    told = plug_in.summary(rows)
+    if args.json:
+        print(json.dumps(told, indent=1))
+    else:
+        _render(told)
+    return 0
+
+
+def _cases(args: argparse.Namespace) -> Iterator[Case]:
+    from ..study.cases import composed_cases, synthetic_cases
+
+    if args.seeds or not args.composed:
+        yield from synthetic_cases(seeds_of(args.seeds or "100-139"), kind=args.kind, size=args.size)
+    if args.composed:
+        yield from composed_cases(args.composed)
+
+
+def seeds_of(text: str) -> range:
+    """``"100-139"`` as a range that holds both ends."""
+    first, _, last = text.partition("-")
+    if not (first.isdigit() and (last or first).isdigit()):
+        raise CoPropError(f"--seeds is a range as 100-139, got '{text}'.")
+    return range(int(first), int(last or first) + 1)
+
+
+def _names(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else default
+
+
+def _render(told: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title="alignment_set or alignment_binary@0.5, M_J (published frame IoU of any object), excess flicker; percent, "
+        "mean over clips [95 % paired bootstrap interval of the change]",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for column in ("base model", "policy", "control points", "propagator"):
+        table.add_column(column, no_wrap=True)
+    for column in ("alignment", "change", "best inside", "recovered", "M_J", "change", "flicker", "change"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in told:
+        recovered = row["recovered"]
+        table.add_row(
+            *(row[name] for name in ("base model", "policy", "control points", "propagator")),
+            f"{row['alignment']:.1f}",
+            _change(row.get("alignment change")),
+            f"{row['best inside segments']:.1f}",
+            "" if recovered is None else f"{recovered:.0f} %",
+            f"{row['M_J']:.1f}",
+            _change(row.get("M_J change")),
+            f"{row['excess_flicker']:.1f}",
+            _change(row.get("excess_flicker change")),
+        )
+    Console(width=180).print(table)
+
+
+def _change(interval: list[float] | None) -> str:
+    return "" if interval is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*interval)

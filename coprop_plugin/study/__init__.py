@@ -1,0 +1,1 @@
+"""Studies: the same clips under many settings, told as tables."""

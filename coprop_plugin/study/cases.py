@@ -1,0 +1,81 @@
+"""Clips whose truth is known object by object: synthetic ones, and composed ones on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.scene import Scene
+from ..errors import CoPropError
+from ..structures import Clip, ControlPoints, Prediction
+
+
+@dataclass(frozen=True)
+class Case:
+    """A clip with its truth.
+
+    Attributes:
+        name: for tables.
+        clip: frames, sound, time base.
+        scene: every visible object's pixels and when it sounds.
+        truth: hard prediction of what sounds.
+        points: the true control points.
+        seed: of the simulators.
+    """
+
+    name: str
+    clip: Clip
+    scene: Scene
+    truth: Prediction
+    points: ControlPoints
+    seed: int
+
+
+def synthetic_cases(
+    seeds: Iterable[int], *, kind: str = "moc", num_frames: int = 10, size: int = 224
+) -> Iterator[Case]:
+    """Synthetic clips, made one after the other."""
+    from ..datasets.synthetic import make_clip
+
+    for seed in seeds:
+        made = make_clip(seed, kind=kind, num_frames=num_frames, size=(size, size))
+        scene = made.scene
+        yield Case(f"{kind}-{seed}", made.clip, scene, scene.truth(), scene.control_points(), seed)
+
+
+def composed_cases(folder: str | Path) -> Iterator[Case]:
+    """Composed clips: ``NAME.mp4`` beside ``NAME.json``, instances below ``avss/*/NAME/instances/``.
+
+    Raises:
+        CoPropError: the folder holds no such clips, or one without its instances.
+    """
+    from ..media.images import read_label_values
+    from ..media.reader import read_clip
+
+    folder = Path(folder)
+    descriptions = sorted(folder.glob("*.json"))
+    if not descriptions:
+        raise CoPropError(f"'{folder}' holds no composed clips (NAME.mp4 with NAME.json).")
+    for seed, path in enumerate(descriptions):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        found = list(folder.glob(f"avss/*/{told['clip']}/instances"))
+        if not found:
+            raise CoPropError(f"clip '{told['clip']}' has no folder avss/*/{told['clip']}/instances below '{folder}'.")
+        count = len(told["frame_time_s"])
+        instances = np.stack([read_label_values(found[0] / f"{k}.png").values for k in range(count)]).astype(np.int16)
+        classes = {o["id"]: o["avsbench_index"] for o in told["objects"]}
+        known = None not in classes.values()  # else objects of no class of the benchmark: one foreground, and ids
+        table = np.array([told["sounding_per_second"][str(o)] for o in sorted(classes)], bool).T
+        scene = Scene(
+            instances=instances,
+            object_class=classes if known else {o: o for o in classes},
+            sounding=table.reshape(count, len(classes)),
+            labelling="semantic" if known else "binary",
+            source=told["clip"],
+        )
+        clip = read_clip(path.with_suffix(".mp4"))
+        yield Case(told["clip"], clip, scene, scene.truth(), scene.control_points(), seed)

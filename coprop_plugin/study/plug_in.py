@@ -1,0 +1,165 @@
+"""What the plug-in does to imperfect base models, with good and bad control points: the table of ``study plug-in``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import parts
+from ..coprop import CoProp
+from ..datasets.simulators import simulate
+from ..metrics.alignment import frame_alignment, min_area_px
+from ..metrics.binary import count_mask, score_frames
+from ..metrics.bootstrap import paired_bootstrap
+from ..metrics.temporal import flicker
+from ..structures import ControlPoints, Prediction
+from .bound import objects_shown, within_segment_bound
+from .cases import Case
+
+METRICS = ("alignment", "M_J", "excess_flicker")
+SIMULATORS = ("perfect", "lag", "linger", "early", "flicker", "ignore_sound", "coarse", "leak")
+GENERATORS = ("truth", "from_masks", "changepoint", "cosine-logmel")
+PROPAGATORS = ("hold", "flow")
+POLICIES = ("replace", "consensus")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table: the base model's fault, and the parts that mend it (``None``: the base model alone)."""
+
+    simulator: str
+    strength: int
+    generator: str | None = None
+    propagator: str | None = None
+    policy: str | None = None
+
+
+@dataclass
+class Row:
+    """Per-clip values of one setting, ``metric -> (clips,)``, and what the base model and the bound reach there."""
+
+    setting: Setting
+    values: dict[str, list[float]] = field(default_factory=lambda: {m: [] for m in METRICS})
+    bound: list[float] = field(default_factory=list)
+
+
+def evaluate(prediction: Prediction, truth: Prediction, points: ControlPoints) -> dict[str, float]:
+    """Alignment, M_J and excess flicker of one clip, as shares.
+
+    Alignment is ``alignment_set`` where there are classes, ``alignment_binary@0.5`` for one foreground, with the
+    protocol's ``min_area`` of 0.1 % of the frame. M_J is the published frame IoU (empty-truth rule included) of
+    everything that is not background. Flicker counts pairs of frames inside true segments.
+    """
+    labels = np.stack([prediction.label_map(t) for t in range(prediction.num_frames)])
+    wanted = np.stack([truth.label_map(t) for t in range(truth.num_frames)])
+    least = min_area_px(truth.size)
+    frames = [frame_alignment(a, b, min_area_px=least) for a, b in zip(labels, wanted, strict=True)]
+    aligned = [f.binary_iou >= 0.5 if truth.binary else f.same_set for f in frames]
+    iou = score_frames([count_mask(a > 0, b > 0) for a, b in zip(labels, wanted, strict=True)]).iou
+    pairs = [t for t in range(1, len(labels)) if not points.flags[t]]
+    excess = (flicker(labels, pairs=pairs) or 0.0) - (flicker(wanted, pairs=pairs) or 0.0)
+    return {"alignment": float(np.mean(aligned)), "M_J": float(np.mean(iou)), "excess_flicker": excess}
+
+
+def settings(
+    simulators: Sequence[str], strengths: Sequence[int], generators: Sequence[str], propagators: Sequence[str]
+) -> Iterator[Setting]:
+    """Every combination, each base model's own row first; ``perfect`` has one strength."""
+    for simulator in simulators:
+        for strength in strengths if simulator != "perfect" else strengths[:1]:
+            yield Setting(simulator, strength)
+            for generator in generators:
+                for policy in POLICIES:
+                    for propagator in propagators:
+                        yield Setting(simulator, strength, generator, propagator, policy)
+
+
+def run(
+    cases: Iterator[Case],
+    *,
+    simulators: Sequence[str] = SIMULATORS,
+    strengths: Sequence[int] = (1, 2),
+    generators: Sequence[str] = GENERATORS,
+    propagators: Sequence[str] = PROPAGATORS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
+    """Evaluate every setting on every clip; clips are made and let go one after the other."""
+    rows = {s: Row(s) for s in settings(simulators, strengths, generators, propagators)}
+    tools = {name: parts.build("propagator", name) for name in propagators}
+    shown: dict[tuple[str, int], list[np.ndarray]] = {}
+    sounding, segments = [], []
+    for case in cases:
+        progress(case.name)
+        sounding.append(np.asarray(case.scene.sounding))
+        segments.append(case.points.segments())
+        found = {name: _points(name, case) for name in generators if name != "from_masks"}
+        for (simulator, strength), base in _bases(case, rows):
+            shown.setdefault((simulator, strength), []).append(objects_shown(base, case.scene))
+            _note(rows[Setting(simulator, strength)], evaluate(base, case.truth, case.points))
+            points = found | {
+                name: parts.build("control_points", name)(case.clip, base=base)
+                for name in generators
+                if name == "from_masks"
+            }
+            for setting, row in rows.items():
+                if (setting.simulator, setting.strength) != (simulator, strength) or setting.policy is None:
+                    continue
+                method = CoProp(
+                    control_points=points[str(setting.generator)],
+                    propagator=tools[str(setting.propagator)],
+                    fusion=setting.policy,
+                )
+                _note(row, evaluate(method(case.clip, base).prediction, case.truth, case.points))
+    for row in rows.values():
+        row.bound = within_segment_bound(shown[row.setting.simulator, row.setting.strength], sounding, segments)
+    return list(rows.values())
+
+
+def _points(name: str, case: Case) -> ControlPoints:
+    return case.points if name == "truth" else parts.build("control_points", name)(case.clip)
+
+
+def _bases(case: Case, rows: dict[Setting, Row]) -> Iterator[tuple[tuple[str, int], Prediction]]:
+    """The base models of a case, each computed once and held while its settings are run."""
+    for setting in rows:
+        if setting.policy is None:
+            made = simulate(case.scene, setting.simulator, strength=setting.strength, seed=case.seed)
+            held = Prediction(np.asarray(made.scores), made.kind, made.class_ids, source=setting.simulator)
+            yield (setting.simulator, setting.strength), held
+
+
+def _note(row: Row, values: dict[str, float]) -> None:
+    for metric, value in values.items():
+        row.values[metric].append(value)
+
+
+def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows for tables and JSON: means in percent, differences to the base with 95 % intervals over clips.
+
+    ``recovered`` is the share of what the best rule inside segments could win in alignment over the base model.
+    """
+    base = {(r.setting.simulator, r.setting.strength): r for r in rows if r.setting.policy is None}
+    told = []
+    for row in rows:
+        s, own = row.setting, base[row.setting.simulator, row.setting.strength]
+        line: dict[str, Any] = {
+            "base model": s.simulator if s.simulator == "perfect" else f"{s.simulator}:{s.strength}",
+            "policy": s.policy or "base",
+            "control points": s.generator or "",
+            "propagator": s.propagator or "",
+            "clips": len(row.values["M_J"]),
+        }
+        for metric in METRICS:
+            line[metric] = 100 * float(np.mean(row.values[metric]))
+            if s.policy is not None:
+                difference = paired_bootstrap(np.array(own.values[metric]), np.array(row.values[metric]))
+                line[f"{metric} change"] = [100 * x for x in (difference.delta, difference.low, difference.high)]
+        won = np.mean(row.values["alignment"]) - np.mean(own.values["alignment"])
+        room = np.mean(row.bound) - np.mean(own.values["alignment"])
+        line["best inside segments"] = 100 * float(np.mean(row.bound))
+        line["recovered"] = float(100 * won / room) if s.policy is not None and room > 0.005 else None
+        told.append(line)
+    return told
