@@ -63,10 +63,25 @@ def _truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
 
 
 def _scores(result: Result, truth: Prediction, protocols: list[str], clip: Clip) -> list[dict[str, Any]]:
-    """Rows of protocol, metric, base and refined."""
-    from ..metrics.compare import score_rows
+    """Rows of protocol, metric, base and refined; break-downs (``metric/part``) stay with ``coprop score``."""
+    from ..metrics.protocols import score, value_rows
 
-    return score_rows(result.base, result.prediction, truth, protocols=protocols, video_id=clip.clip_id)
+    before, after = (
+        value_rows(score(p, truth, protocol=protocols, control_points=result.control_points, video_id=clip.clip_id))
+        for p in (result.base, result.prediction)
+    )
+    refined = {(protocol, metric): value for protocol, metric, value, _ in after}
+    return [
+        {
+            "protocol": protocol,
+            "metric": metric,
+            "base": value,
+            "refined": refined.get((protocol, metric)),
+            "unit": unit,
+        }
+        for protocol, metric, value, unit in before
+        if "/" not in metric
+    ]
 
 
 def _settings(args: argparse.Namespace, clip: Clip) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def within_segment_bound(
 ) -> list[float]:
     """The alignment of each clip under the best rule that sees an object's answers inside one segment only.
 
-    A rule maps the answers of the base model for one object in one segment (``yes no no``) to "sounds" or not. The
-    best one is taken in hindsight, over all clips of one simulator: no rule of this kind can do better on them,
+    A rule maps the answers of the base model for one object in one segment (``yes no no``), and whether the segment
+    is known to be silent, to "sounds" or not. The best one is taken in hindsight, over all clips of one simulator: no rule of this kind can do better on them,
     as the truth is constant inside a segment. A frame is aligned when every object of the clip is decided rightly.
 
     Args:
@@ -39,7 +39,7 @@ def within_segment_bound(
         sounding: per clip ``(T, O) bool``, the truth.
         segments: per clip, the true segments.
     """
-    votes: dict[tuple[bool, ...], Counter[bool]] = defaultdict(Counter)
+    votes: dict[tuple[object, ...], Counter[bool]] = defaultdict(Counter)
     for seen, truth, cut in zip(shown, sounding, segments, strict=True):
         for segment in cut:
             for o in range(seen.shape[1]):
@@ -56,5 +56,5 @@ def within_segment_bound(
     return bounds
 
 
-def _answers(seen: np.ndarray, segment: Segment, o: int) -> tuple[bool, ...]:
-    return tuple(bool(answer) for answer in seen[segment.start : segment.stop, o])
+def _answers(seen: np.ndarray, segment: Segment, o: int) -> tuple[object, ...]:
+    return segment.silent, *seen[segment.start : segment.stop, o].tolist()

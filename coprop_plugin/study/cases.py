@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,7 @@ def synthetic_cases(
 
     for seed in seeds:
         made = make_clip(seed, kind=kind, num_frames=num_frames, size=(size, size))
-        scene = made.scene
-        yield Case(f"{kind}-{seed}", made.clip, scene, scene.truth(), scene.control_points(), seed)
+        yield _held(f"{kind}-{seed}", made.clip, made.scene, seed)
 
 
 def composed_cases(folder: str | Path) -> Iterator[Case]:
@@ -78,4 +77,13 @@ def composed_cases(folder: str | Path) -> Iterator[Case]:
             source=told["clip"],
         )
         clip = read_clip(path.with_suffix(".mp4"))
-        yield Case(told["clip"], clip, scene, scene.truth(), scene.control_points(), seed)
+        yield _held(told["clip"], clip, scene, seed)
+
+
+def _held(name: str, clip: Clip, scene: Scene, seed: int) -> Case:
+    """A case whose masks are in memory: a study reads them hundreds of times."""
+    scene = replace(scene, instances=np.asarray(scene.instances))
+    truth = scene.truth()
+    labels = np.stack([truth.label_map(t) for t in range(truth.num_frames)])
+    held = Prediction.from_labels(labels, class_ids=truth.class_ids, names=truth.names, source=truth.source)
+    return Case(name, clip, scene, held, scene.control_points(), seed)
