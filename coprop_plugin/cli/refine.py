@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--out", metavar="DIR", required=True, help="a new or empty folder, or an earlier result")
     output.add_argument("--truth", metavar="PATH", help="true masks, to score before and after")
+    output.add_argument("--truth-ids", metavar="A:B,…", help="--ids of the true masks")
     output.add_argument(
         "--protocol", action="append", metavar="NAME", help="scoring protocol (default: avsbench, alignment)"
     )
@@ -58,7 +59,7 @@ def _truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
     """True masks: read like the base model's labels, always hard."""
     from ..adapters.saved_masks import read_prediction
 
-    reading = options.reading_of(args) | {"kind": "hard"}
+    reading = options.reading_of(args) | {"kind": "hard", "ids": options.ids_of(args.truth_ids)}
     return read_prediction(args.truth, clip=clip, **reading)
 
 
@@ -106,11 +107,14 @@ def write(
     from ..report.html import write_report
     from ..report.overlay import write_overlay
     from ..store import write_result
+    from ..store.manifest import versions
 
     extras: dict[str, Any] = {}
+    if rows:
+        extras["scores.json"] = lambda path: path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if args.overlay:
         extras["overlay.mp4"] = lambda path: write_overlay(
-            path, clip, result.prediction, control_points=result.control_points
+            path, clip, result.prediction, base=result.base, control_points=result.control_points
         )
     if args.report:
         extras["report.html"] = lambda path: write_report(
@@ -122,7 +126,7 @@ def write(
             segments=result.segments,
             truth=truth,
             scores=rows,
-            settings=settings,
+            settings=settings | {"versions": dict(versions())},
             notes=result.notes,
         )
     roles = {"source": args.source, "audio": args.audio, "masks": args.masks, "truth": args.truth}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,10 +45,7 @@ class Classes:
 
     def __init__(self, base: Prediction) -> None:
         self._base = base
-        ids = np.array(base.class_ids)
-        areas = np.stack(
-            [(base.label_map(t)[None] == ids[:, None, None]).sum(axis=(1, 2)) for t in range(base.num_frames)]
-        )
+        areas = np.stack([_areas(base.label_map(t), base.class_ids) for t in range(base.num_frames)])
         shown = areas >= np.ceil(MIN_AREA_SHARE * np.prod(base.size))
         self._channels = np.flatnonzero(shown.any(axis=0)) + 1
         self.present = shown[:, self._channels - 1]
@@ -79,7 +77,7 @@ class Tracks:
     def __init__(self, clip: Clip, base: Prediction, propagator: Propagator) -> None:
         self._base = base
         self._tracks: list[_Track] = []
-        self._labels: dict[int, np.ndarray] = {}  # frame -> (H, W) uint8, every pixel given to the nearest region
+        self._labels: dict[int, bytes] = {}  # frame -> (H, W) uint8, every pixel given to the nearest region; packed
         for t in range(base.num_frames):
             self._look(clip, t, propagator)
         self.present = np.zeros((base.num_frames, len(self._tracks)), bool)
@@ -89,7 +87,10 @@ class Tracks:
     def mask(self, t: int, c: int) -> np.ndarray:
         label = self._tracks[c].shown.get(t)
         foreground = probabilities(self._base, t)[1]
-        return foreground * (self._labels[t] == label) if label is not None else np.zeros_like(foreground)
+        if label is None:
+            return np.zeros_like(foreground)
+        labels = np.frombuffer(zlib.decompress(self._labels[t]), np.uint8).reshape(foreground.shape)
+        return foreground * (labels == label)
 
     def channel(self, c: int) -> int:
         return 1
@@ -103,7 +104,8 @@ class Tracks:
         alive = [track for track in self._tracks if t - track.last <= MAX_ABSENCE_FRAMES]
         expected = _follow(clip, alive, t, propagator)
         pieces = [piece for region in regions for piece in _split(region, expected)]
-        self._labels[t] = np.argmin([_distance(piece) for piece in pieces], axis=0).astype(np.uint8)
+        labels = np.argmin([_distance(piece) for piece in pieces], axis=0).astype(np.uint8)
+        self._labels[t] = zlib.compress(labels.tobytes(), 1)
         frame = cv2.resize(clip.frames[t], foreground.shape[::-1], interpolation=cv2.INTER_AREA)
         colours = [_colours(frame, piece) for piece in pieces]
         scores = np.zeros((len(pieces), len(alive)))
@@ -120,6 +122,11 @@ class Tracks:
                 track = owners[i]
                 track.last, track.mask, track.colours = t, mask, colours[i]
                 track.shown[t] = i
+
+
+def _areas(labels: np.ndarray, class_ids: tuple[int, ...]) -> np.ndarray:
+    """``(K,)`` pixels of each class."""
+    return np.bincount(np.maximum(labels, 0).ravel(), minlength=max(class_ids) + 1)[list(class_ids)]
 
 
 def _regions(foreground: np.ndarray, *, min_area_px: int) -> list[np.ndarray]:

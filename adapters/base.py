@@ -1,0 +1,92 @@
+"""What a base model is to this project: a name, its classes, and two ways to ask it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import CoPropError, PredictionError
+from ..parts import build
+from ..structures import BINARY, Clip, Prediction
+from ..structures.prediction import Kind
+
+
+class Adapter(ABC):
+    """Turns a clip into a prediction; everything else of a model (its own sizes, its audio features) stays inside.
+
+    Attributes:
+        name: what ``build_adapter`` and ``--adapter`` call it.
+        class_ids: the class of each foreground channel, as in :class:`Prediction`.
+        kind: of the scores that ``predict_frames`` gives (``predict`` says it in its prediction).
+        frame_equals_clip: whether ``predict_frames`` gives what ``predict`` gives at the same frames
+            (``True`` where frames do not see each other, ``False`` where they do, ``None``: not known).
+    """
+
+    name: str
+    class_ids: tuple[int, ...] = BINARY
+    kind: Kind = "probability"
+    frame_equals_clip: bool | None = None
+
+    @abstractmethod
+    def predict(self, clip: Clip) -> Prediction:
+        """The prediction of every frame of the clip (mode ``clip``)."""
+
+    def predict_frames(self, clip: Clip, frames: Sequence[int]) -> dict[int, np.ndarray]:
+        """``{t: (K+1, H, W) float32}`` scores of the frames asked for alone (mode ``frame``), of this ``kind``.
+
+        A model whose frames see each other is shown each of these frames, and its sound, as a clip of its own.
+
+        Raises:
+            CoPropError: this adapter cannot be asked frame by frame, or the clip has no such frame.
+        """
+        raise CoPropError(f"the adapter '{self.name}' cannot be run at single frames; use mode='clip'.")
+
+
+def check_frames(clip: Clip, frames: Sequence[int]) -> list[int]:
+    """The frame indices as integers, if the clip has them.
+
+    Raises:
+        CoPropError: an index outside ``[0, T)``.
+    """
+    indices = [int(t) for t in frames]
+    outside = [t for t in indices if not 0 <= t < clip.num_frames]
+    if outside:
+        raise CoPropError(f"clip '{clip.clip_id}' has the frames [0, {clip.num_frames}); asked for {outside[:8]}.")
+    return indices
+
+
+def check_count(prediction: Prediction, clip: Clip) -> Prediction:
+    """The prediction, if it has as many frames as the clip.
+
+    Raises:
+        PredictionError: it has not; the message says which sampling would fit.
+    """
+    given, wanted = prediction.num_frames, clip.num_frames
+    if given == wanted:
+        return prediction
+    duration_s = clip.time_base.duration_s
+    raise PredictionError(
+        f"{prediction.source or 'the prediction'}: {given} frames, but clip '{clip.clip_id}' has {wanted} "
+        f"(sampling {clip.time_base.sampling}, {duration_s:g} s). If the masks are evenly spaced over the clip, read it "
+        f"with sampling='uniform:{given / duration_s:.6g}'; if some of them are padding, leave those out."
+    )
+
+
+def build_adapter(name: str, **options: Any) -> Adapter:
+    """Make an adapter by its name, ours or one that an installed package adds.
+
+    A third party registers a class or function under the entry-point group ``coprop_plugin.adapters``.
+
+    Raises:
+        CoPropError: no adapter of this name (the nearest is named), an option that it does not take, or
+            something registered under the name that is no :class:`Adapter`.
+    """
+    adapter = build("adapter", {"name": name, **options})
+    if not isinstance(adapter, Adapter):
+        raise CoPropError(
+            f"the adapter '{name}' gave a {type(adapter).__name__}; an adapter is a coprop_plugin.adapters.base.Adapter."
+        )
+    return adapter

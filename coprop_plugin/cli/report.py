@@ -1,0 +1,162 @@
+"""``coprop report``: the HTML report of a refined clip, made again from its result folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CoPropError, PredictionError
+from . import options
+
+if TYPE_CHECKING:
+    from ..structures import Clip, Prediction, Segment
+
+HELP = "Make the HTML report again from what coprop refine stored."
+EXAMPLES = """\
+  coprop report out/
+  coprop report out/ -o report.html --video moved/video.mp4
+  coprop report out/ --truth labels/ --classes avsbench"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", metavar="OUT_DIR", help="the folder that coprop refine wrote")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the report (default: OUT_DIR/report.html)")
+    parser.add_argument("--video", metavar="PATH", help="the clip, if it no longer lies where it was refined")
+    parser.add_argument("--audio", metavar="FILE", help="its sound, likewise")
+    parser.add_argument("--truth", metavar="PATH", help="true masks to show beside (default: those of the refinement)")
+    options.add_reading(parser.add_argument_group("true masks"))
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout instead of the path")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..report.html import write_report
+    from ..store import read_result
+
+    folder = Path(args.result)
+    result = read_result(folder)
+    if result.base is None:
+        raise PredictionError(f"{folder}: the base prediction was not stored, so there is nothing to compare with.")
+    settings = _section(folder, result.manifest, "configuration")
+    places = _places(folder, args)
+    clip = _clip(folder, result.manifest, places)
+    written = write_report(
+        args.output or folder / "report.html",
+        clip=clip,
+        base=result.base,
+        refined=result.prediction,
+        control_points=result.control_points,
+        segments=_segments(folder, result.manifest.get("segments")),
+        truth=_truth(places, clip, settings, args),
+        scores=_scores(folder),
+        settings={**settings, "versions": _section(folder, result.manifest, "versions")},
+        notes=_notes(folder, result.manifest, places),
+    )
+    print(json.dumps({"report": str(written)}) if args.json else written)
+    return 0
+
+
+def _places(folder: Path, args: argparse.Namespace) -> dict[str, str]:
+    """Role -> where it lies: what the flags say, else what the log tells of the last run."""
+    try:
+        logged = json.loads((folder / "run.log").read_text("utf-8").splitlines()[-1])["inputs"]
+        places = {role: str(logged[role]) for role in ("source", "audio", "truth") if role in logged}
+    except (OSError, ValueError, LookupError, TypeError):
+        places = {}
+    if args.video:
+        places.pop("audio", None)  # a video brings its own sound, a folder of frames needs --audio
+    given = {"source": args.video, "audio": args.audio, "truth": args.truth}
+    return places | {role: path for role, path in given.items() if path}
+
+
+def _clip(folder: Path, manifest: Mapping[str, Any], places: Mapping[str, str]) -> Clip:
+    """The clip of the result."""
+    from ..media.reader import read_clip
+
+    source, described = places.get("source"), _section(folder, manifest, "clip")
+    if not source or not Path(source).exists():
+        raise CoPropError(
+            f"{folder}: the clip {f'is not at {source!r}' if source else 'is not named in run.log'}; "
+            "say where it lies with --video (and --audio for a folder of frames)."
+        )
+    return read_clip(
+        source,
+        audio=places.get("audio"),
+        sampling=described.get("sampling", "avsbench"),
+        silent_ok=True,  # whether silence is allowed was decided when the clip was refined; here it is only shown
+        clip_id=described.get("clip_id"),
+    )
+
+
+def _truth(
+    places: Mapping[str, str], clip: Clip, settings: Mapping[str, Any], args: argparse.Namespace
+) -> Prediction | None:
+    """The true masks, read as the flags say, else as they were when the clip was refined."""
+    from ..adapters.saved_masks import read_prediction
+
+    if not (path := places.get("truth")):
+        return None
+    reading = {name: getattr(args, name) or settings.get(name) for name in ("kind", "classes", "ids")}
+    return read_prediction(path, clip=clip, **options.reading_of(argparse.Namespace(**reading)) | {"kind": "hard"})
+
+
+def _notes(folder: Path, manifest: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
+    """What the refinement noted, and each input that is no longer what it was."""
+    from ..store import digest
+
+    notes, inputs = manifest.get("notes", []), _section(folder, manifest, "inputs")
+    if not isinstance(notes, list):
+        raise PredictionError(f"{folder}: 'notes' in run.json is no list; the result is damaged.")
+    before = {role: _section(folder, inputs, role).get("digest") for role in places if role in inputs}
+    changed = [role for role in before if digest(places[role]) != before[role]]
+    return [
+        *map(str, notes),
+        *(f"The {role} shown here is not the one that was refined: its content differs." for role in changed),
+    ]
+
+
+def _section(folder: Path, manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """One section of the manifest, which anyone may have edited."""
+    section = manifest.get(name, {})
+    if not isinstance(section, dict):
+        raise PredictionError(f"{folder}: '{name}' in run.json is no object; the result is damaged.")
+    return section
+
+
+def _segments(folder: Path, stored: Any) -> tuple[Segment, ...] | None:
+    """The segments with their anchors, as the manifest holds them."""
+    from ..structures import Segment
+
+    try:
+        return (
+            tuple(
+                Segment(
+                    **{
+                        **item,
+                        "categories": None if item["categories"] is None else tuple(map(str, item["categories"])),
+                    }
+                )
+                for item in stored or ()
+            )
+            or None
+        )
+    except (TypeError, KeyError) as error:
+        raise PredictionError(
+            f"{folder}: run.json does not describe segments ({error}); the result is damaged."
+        ) from error
+
+
+def _scores(folder: Path) -> list[dict[str, Any]]:
+    """The score rows that were stored with the result, if any."""
+    path = folder / "scores.json"
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise PredictionError(f"{path}: not JSON: {error}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise PredictionError(f"{path}: scores are a list of rows, each with its protocol and metric.")
+    return rows

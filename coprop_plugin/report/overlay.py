@@ -1,0 +1,218 @@
+"""Masks drawn over frames: one picture, a stream of pictures, and a strip that compares predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import CoPropError
+from ..media.video_writer import write_video
+from ..metrics.frames import nearest
+from ..structures import Clip, ControlPoints, Prediction
+from .colours import RGB, class_colours
+from .compare import compare
+from .drawing import DARK, LIGHT, below, beside, caption, fit, mark_column, paled, sound_strip
+
+IGNORED_COLOUR: RGB = (150, 150, 150)
+OPACITY = 0.45
+PLAY_HEAD_HZ = 10  # frames are repeated so often that the play head moves smoothly
+PANEL_HEIGHT_PX = (240, 720)
+MAX_PANEL_WIDTH_PX = 1920
+
+
+def overlay(
+    frame: np.ndarray,
+    labels: np.ndarray,
+    *,
+    colours: Mapping[int, RGB] | None = None,
+    opacity: float = OPACITY,
+    contour_px: int | None = None,
+) -> np.ndarray:
+    """One frame with its masks: a tint, a contour in the full colour and a dark line around it.
+
+    Args:
+        frame: ``(H, W, 3) uint8`` RGB.
+        labels: ``(h, w)`` integer class ids, 0 background, -1 ignored (grey); resized to the frame where they differ.
+        colours: class id -> RGB; by default :func:`class_colours` of the labels that occur.
+        opacity: of the tint, 0 to 1.
+        contour_px: width of the contour; by default 1 px per 200 px of the frame's shorter side.
+
+    Returns:
+        ``(H, W, 3) uint8`` RGB, a new array; pixels without a mask near them are the frame's own.
+
+    Raises:
+        CoPropError: wrong shapes, or a label that has no colour.
+    """
+    frame, labels = np.asarray(frame), np.asarray(labels)
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or labels.ndim != 2:
+        raise CoPropError(
+            f"an overlay takes a frame (H, W, 3) uint8 and labels (H, W), got {frame.dtype} {frame.shape} "
+            f"and {labels.shape}."
+        )
+    labels = nearest(labels, frame.shape[:2]).astype(np.int16)
+    present = [int(label) for label in np.unique(labels) if label > 0]
+    colours = class_colours(present) if colours is None else colours
+    if missing := [label for label in present if label not in colours]:
+        raise CoPropError(f"no colour for the labels {missing}; colours are given for {sorted(colours)}.")
+    picture = frame.copy()
+    for label, colour in [*((label, colours[label]) for label in present), (-1, IGNORED_COLOUR)]:
+        inside = labels == label
+        picture[inside] = (1 - opacity) * frame[inside] + opacity * np.array(colour)
+    width_px = contour_px or max(1, round(min(labels.shape) / 200))
+    _draw_contours(picture, np.maximum(labels, 0), {label: colours[label] for label in present}, width_px)
+    return picture
+
+
+def _draw_contours(picture: np.ndarray, labels: np.ndarray, colours: Mapping[int, RGB], width_px: int) -> None:
+    """Contours inside the masks and a dark line around them, in place."""
+    kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
+    edge = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
+    outside = edge & (labels == 0)
+    picture[outside] = picture[outside] // 3
+    for label, colour in colours.items():
+        picture[edge & (labels == label)] = colour
+
+
+def overlay_frames(
+    clip: Clip, prediction: Prediction, *, colours: Mapping[int, RGB] | None = None
+) -> Iterator[np.ndarray]:
+    """``(H, W, 3) uint8`` pictures of every frame with its masks, one at a time.
+
+    Raises:
+        CoPropError: the prediction has another number of frames than the clip.
+    """
+    check_frames(clip, prediction)
+    colours = class_colours(prediction.class_ids) if colours is None else colours
+    return (overlay(clip.frames[t], prediction.label_map(t), colours=colours) for t in range(clip.num_frames))
+
+
+def write_overlay(
+    path: str | Path,
+    clip: Clip,
+    prediction: Prediction,
+    *,
+    base: Prediction | None = None,
+    control_points: ControlPoints | None = None,
+    colours: Mapping[int, RGB] | None = None,
+) -> None:
+    """An mp4 of the masks over the frames, with sound, in real time: every frame stays for its window of the sound.
+
+    Args:
+        base: shown at the left of ``prediction`` where given.
+        control_points: adds a strip with the waveform, the control points and a moving play head.
+        colours: class id -> RGB; by default the report's.
+
+    Raises:
+        CoPropError: a prediction or control points of another number of frames than the clip.
+        MediaError: the video cannot be written.
+    """
+    roles = {"prediction": prediction} if base is None else {"base": base, "refined": prediction}
+    for role, shown in roles.items():
+        check_frames(clip, shown, role=role)
+    if control_points is not None and len(control_points) != clip.num_frames:
+        raise CoPropError(
+            f"clip '{clip.clip_id}' has {clip.num_frames} frames, the control points {len(control_points)}."
+        )
+    rate_hz = clip.time_base.sampling.rate_hz
+    held = 1 if control_points is None else math.ceil(PLAY_HEAD_HZ / rate_hz)
+    colours = class_colours(compare(base or prediction, prediction).classes) if colours is None else colours
+    frames = _video_frames(clip, roles, control_points, held=held, colours=colours)
+    write_video(path, frames, rate_hz=rate_hz * held, sound=clip.sound)
+
+
+def _video_frames(
+    clip: Clip,
+    roles: Mapping[str, Prediction],
+    control_points: ControlPoints | None,
+    *,
+    held: int,
+    colours: Mapping[int, RGB],
+) -> Iterator[np.ndarray]:
+    """Each picture, ``held`` times where a play head moves on under it."""
+    height_px, width_px = panel_size(clip.size)
+    total_px = width_px * len(roles) + 4 * (len(roles) - 1)
+    strip = None if control_points is None else _marked_strip(clip, control_points, total_px)
+    names = [caption(name, width_px=width_px, height_px=24, theme=DARK) for name in roles] if len(roles) > 1 else []
+    for t in range(clip.num_frames):
+        frame = fit(clip.frames[t], (height_px, width_px))
+        panels = [overlay(frame, p.label_map(t), colours=colours) for p in roles.values()]
+        rows = [beside(row, gap_px=4, theme=DARK) for row in (names, panels) if row]
+        if strip is None:
+            yield below(rows, gap_px=0, theme=DARK)
+            continue
+        for repeat in range(held):
+            played = strip.copy()
+            mark_column(played, int((t + (repeat + 0.5) / held) / clip.num_frames * total_px), DARK.ink)
+            yield below([*rows, played], gap_px=0, theme=DARK)
+
+
+def _marked_strip(clip: Clip, control_points: ControlPoints, width_px: int) -> np.ndarray:
+    strip = sound_strip(clip, control_points, width_px=width_px, height_px=56, theme=DARK)
+    for t in control_points.frames:
+        mark_column(strip, t * width_px // clip.num_frames, DARK.point)
+    return strip
+
+
+def panel_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a panel of the video: the frame's shape, of a size to play, with even sides."""
+    scale = min(max(size[0], PANEL_HEIGHT_PX[0]), PANEL_HEIGHT_PX[1]) / size[0]
+    scale = min(scale, MAX_PANEL_WIDTH_PX / size[1])
+    return 2 * max(1, round(scale * size[0] / 2)), 2 * max(1, round(scale * size[1] / 2))
+
+
+def before_after_strip(
+    clip: Clip,
+    base: Prediction,
+    refined: Prediction,
+    *,
+    truth: Prediction | None = None,
+    control_points: ControlPoints | None = None,
+    frames: Sequence[int] | None = None,
+    panel_px: int = 96,
+) -> np.ndarray:
+    """One picture for a page: the sound, under it the frames, paled, with the masks before and after.
+
+    Args:
+        truth: a third row.
+        control_points: marked in the sound, silent segments hatched.
+        frames: those shown, each under its own stretch of sound; by default all.
+        panel_px: height of one frame.
+
+    Returns:
+        ``(H, W, 3) uint8`` RGB on white.
+    """
+    shown = {"before": base, "after": refined, **({"truth": truth} if truth is not None else {})}
+    for role, prediction in shown.items():
+        check_frames(clip, prediction, role=role)
+    frames = range(clip.num_frames) if frames is None else frames
+    size = panel_px, round(panel_px * clip.size[1] / clip.size[0])
+    colours = class_colours(compare(base, refined, truth=truth).classes)
+    height_px, width_px = size
+    small = {t: paled(fit(clip.frames[t], size), colour_share=0.3) for t in frames}
+    sound = sound_strip(
+        clip, control_points, width_px=width_px * clip.num_frames, height_px=height_px // 2, theme=LIGHT
+    )
+    rows = {"sound": [sound[:, t * width_px : (t + 1) * width_px] for t in frames]}
+    for t, stretch in zip(frames, rows["sound"], strict=True):
+        if control_points is not None and control_points.flags[t]:
+            mark_column(stretch, 0, LIGHT.point)
+    for role, prediction in shown.items():
+        rows[role] = [overlay(small[t], prediction.label_map(t), colours=colours) for t in frames]
+    drawn = [
+        beside([caption(name, width_px=60, height_px=len(row[0]), theme=LIGHT), *row], gap_px=4, theme=LIGHT)
+        for name, row in rows.items()
+    ]
+    return below(drawn, gap_px=4, theme=LIGHT)
+
+
+def check_frames(clip: Clip, prediction: Prediction, *, role: str = "prediction") -> None:
+    """Raise a :class:`CoPropError` unless the prediction has one mask for each frame of the clip."""
+    if prediction.num_frames != clip.num_frames:
+        raise CoPropError(
+            f"clip '{clip.clip_id}' has {clip.num_frames} frames, the {role} {prediction.num_frames}; "
+            "they must be the same. Check the sampling, or which masks were read."
+        )

@@ -1,0 +1,85 @@
+"""Where the masks of one clip lie: at the path itself, or below it in the folder of their video."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import PredictionError
+from . import manifest
+from .frame_files import entries
+
+IMAGES = (".png",)
+ARRAYS = (".npy", ".npz", ".safetensors")
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin")
+
+
+def find_prediction(path: Path, clip_id: str | None = None) -> Path:
+    """The file or folder with the masks of one clip.
+
+    ``path`` itself where it is a file, a result, or a folder with files of frames. In a folder of videos, as published
+    code leaves it: ``<clip_id>/``, ``<category>/<clip_id>/`` or ``<clip_id>.npz``; without a clip the only video there.
+
+    Raises:
+        PredictionError: nothing there, of another format, or more than one that could be meant.
+    """
+    if not path.exists():
+        raise PredictionError(f"no saved masks at '{path}'.")
+    if path.is_file():
+        return _known(path)
+    if manifest.is_ours(path):
+        return path
+    inside = entries(path)
+    if clip_id is not None:
+        own_file = [p for p in inside if p.is_file() and p.suffix.lower() in ARRAYS and p.stem == clip_id]
+        if len(own_file) == 1 and not clip_id.isdecimal():  # 3.npy is frame 3, whatever the clip is called
+            return own_file[0]
+    folders = [p for p in inside if p.is_dir()]
+    if not folders or any(p.is_file() and p.suffix.lower() in (*IMAGES, *ARRAYS) for p in inside):
+        return path
+    if clip_id is None:
+        return _only(path, folders)
+    return _named(path, folders, clip_id)
+
+
+def _known(path: Path) -> Path:
+    suffix = path.suffix.lower()
+    if suffix in ARRAYS:
+        return path
+    if suffix in PICKLES:
+        raise PredictionError(
+            f"{path}: a pickle, which can run code when it is read. Save the array as .npy, .npz or .safetensors."
+        )
+    hint = " For masks as PNG give their folder." if suffix in IMAGES else ""
+    raise PredictionError(f"{path}: scores of a clip lie in one file of {', '.join(ARRAYS)}.{hint}")
+
+
+def _only(path: Path, folders: list[Path]) -> Path:
+    if len(folders) > 1:
+        raise PredictionError(
+            f"{path}: holds the folders of {len(folders)} videos ({', '.join(p.name for p in folders[:5])}, …). "
+            "Name one of them, or say which clip is meant with clip=."
+        )
+    return find_prediction(folders[0])
+
+
+def _named(path: Path, folders: list[Path], clip_id: str) -> Path:
+    found = [p for p in folders if p.name == clip_id] or [p for p in _below(folders) if p.name == clip_id]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise PredictionError(
+            f"{path}: clip '{clip_id}' lies there {len(found)} times: {', '.join(map(str, found[:5]))}."
+        )
+    names = [p.name for p in (*folders, *_below(folders))]
+    near = difflib.get_close_matches(clip_id, names, n=1)
+    raise PredictionError(
+        f"{path}: no folder of the clip '{clip_id}'.{f' Did you mean {near[0]!r}?' if near else ''} "
+        f"It holds {', '.join(names[:5])}{', …' if len(names) > 5 else ''}; give the folder of this clip's masks."
+    )
+
+
+def _below(folders: list[Path]) -> Iterator[Path]:
+    """The folders in folders, which then are categories."""
+    return (p for folder in folders for p in entries(folder) if p.is_dir())

@@ -1,0 +1,138 @@
+"""Folders of PNGs, one a frame: label maps by their values, or grey foreground probabilities when said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import MediaError, PredictionError
+from ..media.images import MAX_PIXELS, read_label_values
+from ..media.palette import voc_palette
+from ..media.sniff import sniff
+from ..structures import FrameStack, Prediction
+from ..structures.prediction import Kind
+from .frame_files import FrameFiles
+from .label_values import LabelValues, listing
+from .score_arrays import prediction_from_array
+
+OffPalette = Literal["refuse", "background"]
+WHITE = 0xFFFFFF  # no colour of the palette; colour images of binary masks use it for 255
+
+
+def read_label_folder(
+    files: FrameFiles, *, values: LabelValues, kind: Kind | None = None, off_palette: OffPalette = "refuse"
+) -> Prediction:
+    """A prediction over PNGs of one size, each read when its frame is.
+
+    Args:
+        files: one PNG a frame.
+        values: what the values of label maps mean; colours are looked up in the palette of Pascal VOC first.
+        kind: ``None`` or ``hard`` for label maps, ``probability`` for 8-bit grey probabilities of the foreground.
+
+        off_palette: what becomes of a colour that is no class's: an error, or background.
+
+    Raises:
+        PredictionError: images of several sizes; ``logit``; when a frame is read: values or colours that stand for
+            no class, with their counts.
+        MediaError: a file that is no PNG, or announces too many pixels.
+    """
+    size = _common_size(files)
+    read: Callable[[int], np.ndarray]
+    dtype: Any
+    if kind in (None, "hard"):
+        read, dtype = lambda t: _indices(files.paths[t], values, off_palette), np.uint8
+    elif kind == "probability" and len(values.class_ids) == 1:
+        read, dtype = lambda t: _probabilities(files.paths[t]), np.float32
+    else:
+        raise PredictionError(
+            f"{files.folder}: PNGs hold label maps or, with kind='probability', grey 8-bit probabilities of one class; "
+            f"scores of kind '{kind}' of {len(values.class_ids)} classes are saved as .npy, .npz or .safetensors."
+        )
+    return prediction_from_array(
+        FrameStack(read, num_frames=len(files), frame_shape=size, dtype=dtype),
+        kind=kind,
+        values=values,
+        classes=values.class_ids,
+        source=str(files.folder),
+        name_of=files.name,
+    )
+
+
+def palette_indices(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``(H, W) uint8`` indices of ``(H, W, 3) uint8`` colours in the palette of Pascal VOC and AVSBench (white is 255),
+    and ``(H, W) bool``: whether the colour is in it at all."""
+    packed = _packed(colours)
+    position = np.searchsorted(_SORTED, packed).clip(max=len(_SORTED) - 1)
+    return _INDEX[position], _SORTED[position] == packed
+
+
+def _packed(colours: np.ndarray) -> np.ndarray:
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def _palette_table() -> tuple[np.ndarray, np.ndarray]:
+    """The packed colours in ascending order, and the index of each."""
+    packed = np.append(_packed(voc_palette(256)), WHITE)
+    order = np.argsort(packed)
+    return packed[order], np.append(np.arange(256), 255)[order].astype(np.uint8)
+
+
+_SORTED, _INDEX = _palette_table()
+
+
+def _indices(path: Path, values: LabelValues, off_palette: OffPalette) -> np.ndarray:
+    """The values of one label map, colours looked up."""
+    given = read_label_values(path).values
+    if given.ndim == 2:
+        return given
+    indices, known = palette_indices(given)
+    if off_palette == "background":
+        return np.where(known & np.isin(indices, list(values.table)), indices, np.uint8(0))
+    if not known.all():
+        strays, counts = np.unique(_packed(given[~known]), return_counts=True)
+        named = [f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in strays.tolist()]
+        raise PredictionError(
+            f"{path}: colours that are not in the palette of Pascal VOC and AVSBench: {listing(named, counts)}. "
+            "Blended edges come from resizing or lossy files: save label maps with nearest resizing, or say "
+            "off_palette='background', which is what published loaders do."
+        )
+    return indices
+
+
+def _probabilities(path: Path) -> np.ndarray:
+    image = read_label_values(path)
+    if image.mode != "L":
+        raise PredictionError(f"{path}: probabilities are 8-bit grey PNGs (mode L), this one is of mode {image.mode}.")
+    return image.values.astype(np.float32) / 255
+
+
+def _common_size(files: FrameFiles) -> tuple[int, int]:
+    """Height and width of all images, from their headers."""
+    first = _png_size(files.paths[0])
+    for path in files.paths[1:]:
+        size = _png_size(path)
+        if size != first:
+            raise PredictionError(
+                f"{path}: {size[0]}x{size[1]} px (height x width), but {files.paths[0].name} has "
+                f"{first[0]}x{first[1]}; the masks of a clip have one size."
+            )
+    return first
+
+
+def _png_size(path: Path) -> tuple[int, int]:
+    """Height and width that a PNG's header announces; all of it is checked again when the image is read."""
+    family = sniff(path)
+    if family != "png":
+        raise MediaError(f"{path}: is {family} by its first bytes; saved masks are PNG files.")
+    with path.open("rb") as file:
+        head = file.read(24)
+    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    if not 0 < width * height <= MAX_PIXELS:
+        raise MediaError(
+            f"{path}: its header announces {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read."
+        )
+    return height, width

@@ -1,0 +1,79 @@
+"""Saved predictions of every form: a result, a folder with one file a frame, or one file of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import get_args
+
+from ..errors import PredictionError, unknown_name
+from ..structures import Prediction
+from ..structures.prediction import Kind
+from . import manifest
+from .array_files import open_clip_array, open_frame_arrays
+from .find import ARRAYS, IMAGES
+from .frame_files import frame_files
+from .label_folder import OffPalette, read_label_folder
+from .label_values import Classes, LabelValues, label_values
+from .result import read_result
+from .score_arrays import check_kind, prediction_from_array
+from .scores import is_score_file, read_scores
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user said of saved files; see ``read_prediction`` for the meaning of each."""
+
+    kind: Kind | None = None
+    ids: Mapping[int, int] | None = None
+    classes: Classes = None
+    ignore: int | None = None
+    first_index: int | None = None
+    entry: str | None = None
+    off_palette: OffPalette = "refuse"
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind)
+        if self.off_palette not in get_args(OffPalette):
+            raise unknown_name("off_palette option", self.off_palette, get_args(OffPalette))
+
+    @cached_property
+    def values(self) -> LabelValues:
+        """What the integers of label maps mean."""
+        return label_values(classes=self.classes, ids=self.ids, ignore=self.ignore)
+
+
+def read_path(path: Path, said: Said) -> Prediction:
+    """The prediction at a path that :func:`find_prediction` gave.
+
+    Raises:
+        PredictionError: as the reader of each form; something said that files which speak for themselves deny.
+    """
+    if path.is_dir() and manifest.is_ours(path):
+        return _as_said(read_result(path).prediction, said, path)
+    if path.is_file() and is_score_file(path):
+        return _as_said(read_scores(path), said, path)
+    if path.is_file():
+        array, name_of = open_clip_array(path, said.entry), None
+    else:
+        files = frame_files(path, suffixes=(*IMAGES, *ARRAYS), first_index=said.first_index)
+        if files.suffix in IMAGES:
+            return read_label_folder(files, values=said.values, kind=said.kind, off_palette=said.off_palette)
+        array, name_of = open_frame_arrays(files, said.entry), files.name
+    return prediction_from_array(
+        array, kind=said.kind, values=said.values, classes=said.classes, source=str(path), name_of=name_of
+    )
+
+
+def _as_said(prediction: Prediction, said: Said, path: Path) -> Prediction:
+    """A prediction that says itself what it is, if nothing else was said of it."""
+    if said.kind not in (None, prediction.kind):
+        raise PredictionError(f"{path}: holds scores of kind '{prediction.kind}', not '{said.kind}'; leave kind= out.")
+    if said.classes is not None and said.values.class_ids != prediction.class_ids:
+        raise PredictionError(f"{path}: holds the classes {prediction.class_ids}, not {said.values.class_ids}.")
+    others = [f"{name}=" for name in ("ids", "ignore", "first_index", "entry") if getattr(said, name) is not None]
+    if others:
+        raise PredictionError(f"{path}: says itself what its files hold; leave out {', '.join(others)}.")
+    return prediction
