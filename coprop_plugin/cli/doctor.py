@@ -93,7 +93,7 @@ def _owners(module: str) -> str:
     return ", ".join(owners) or "none"
 
 
-def _adapters() -> dict[str, Any] | str:
+def _adapters() -> dict[str, Any]:
     from .. import parts
 
     found = {point.name: point.value for point in parts.third_party("adapter")}

@@ -86,8 +86,9 @@ def with_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> ar
         for key, value in settings.items():
             if key not in known:
                 raise unknown_name("setting", key, known)
-            if known[key].choices and value not in known[key].choices:
-                raise unknown_name(f"value of {key}", value, map(str, known[key].choices))
+            choices = list(known[key].choices or ())
+            if choices and value not in choices:
+                raise unknown_name(f"value of {key}", value, map(str, choices))
             known[key].required = False
             known[key].nargs = "?" if not known[key].option_strings else known[key].nargs
         parser.set_defaults(**settings)

@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
     method = options.method_of(args)
     truth = _truth_of(args, clip) if args.truth else None
     result = method(clip, base, mode=args.mode)
-    rows = _scores(result, truth, args.protocol or ["avsbench", "alignment"], clip) if truth else []
+    rows = _scores(result, truth, args, clip) if truth else []
     settings = _settings(args, clip)
     write(result, Path(args.out), clip=clip, truth=truth, rows=rows, settings=settings, args=args)
-    render(result, clip, rows, Path(args.out), as_json=args.json, report=args.report)
+    render(result, clip, rows, Path(args.out), as_json=args.json, report=args.report and args.mode == "clip")
     return 0
 
 
@@ -63,26 +63,18 @@ def _truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
     return read_prediction(args.truth, clip=clip, **reading)
 
 
-def _scores(result: Result, truth: Prediction, protocols: list[str], clip: Clip) -> list[dict[str, Any]]:
-    """Rows of protocol, metric, base and refined; break-downs (``metric/part``) stay with ``coprop score``."""
-    from ..metrics.protocols import score, value_rows
+def _scores(result: Result, truth: Prediction, args: argparse.Namespace, clip: Clip) -> list[dict[str, Any]]:
+    """Rows of protocol, metric, base and refined; a base model run at keyframes alone has no score."""
+    from ..metrics.compare import score_rows
 
-    before, after = (
-        value_rows(score(p, truth, protocol=protocols, control_points=result.control_points, video_id=clip.clip_id))
-        for p in (result.base, result.prediction)
+    return score_rows(
+        result.base if args.mode == "clip" else None,
+        result.prediction,
+        truth,
+        protocols=args.protocol or ["avsbench", "alignment"],
+        video_id=clip.clip_id,
+        control_points=result.control_points,
     )
-    refined = {(protocol, metric): value for protocol, metric, value, _ in after}
-    return [
-        {
-            "protocol": protocol,
-            "metric": metric,
-            "base": value,
-            "refined": refined.get((protocol, metric)),
-            "unit": unit,
-        }
-        for protocol, metric, value, unit in before
-        if "/" not in metric
-    ]
 
 
 def _settings(args: argparse.Namespace, clip: Clip) -> dict[str, Any]:
@@ -112,11 +104,16 @@ def write(
     extras: dict[str, Any] = {}
     if rows:
         extras["scores.json"] = lambda path: path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    everywhere = args.mode == "clip"  # run at keyframes alone, the base model has no masks to show beside
     if args.overlay:
         extras["overlay.mp4"] = lambda path: write_overlay(
-            path, clip, result.prediction, base=result.base, control_points=result.control_points
+            path,
+            clip,
+            result.prediction,
+            base=result.base if everywhere else None,
+            control_points=result.control_points,
         )
-    if args.report:
+    if args.report and everywhere:
         extras["report.html"] = lambda path: write_report(
             path,
             clip=clip,
@@ -137,6 +134,7 @@ def write(
         configuration=settings,
         inputs={role: path for role, path in roles.items() if path},
         scores=args.scores,
+        base="masks" if everywhere else "none",
         extras=extras,
     )
 

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..metrics.alignment import min_area_px
 from ..metrics.probability import probabilities
 from ..propagators.base import PropagationTask, Propagator
 from ..structures import Clip, Prediction
 
-MIN_AREA_SHARE = 0.001  # of the frame: smaller specks are no object (the alignment metrics' rule for predictions)
 MAX_ABSENCE_FRAMES = 12  # a track that was not shown for so long is given up
 SAME_TRACK = 0.4  # overlap plus likeness from which a region continues a track
 LIKENESS_WEIGHT = 0.5  # of colour against overlap
@@ -46,7 +46,7 @@ class Classes:
     def __init__(self, base: Prediction) -> None:
         self._base = base
         areas = np.stack([_areas(base.label_map(t), base.class_ids) for t in range(base.num_frames)])
-        shown = areas >= np.ceil(MIN_AREA_SHARE * np.prod(base.size))
+        shown = areas >= min_area_px(base.size)  # smaller specks are no object, by the alignment metrics' rule
         self._channels = np.flatnonzero(shown.any(axis=0)) + 1
         self.present = shown[:, self._channels - 1]
 
@@ -98,7 +98,7 @@ class Tracks:
     def _look(self, clip: Clip, t: int, propagator: Propagator) -> None:
         """Find the regions of frame t and give each to a track, old or new."""
         foreground = self._base.label_map(t) > 0
-        regions = _regions(foreground, min_area_px=int(np.ceil(MIN_AREA_SHARE * foreground.size)))
+        regions = _regions(foreground, min_area_px=min_area_px(foreground.shape))
         if not regions:
             return
         alive = [track for track in self._tracks if t - track.last <= MAX_ABSENCE_FRAMES]

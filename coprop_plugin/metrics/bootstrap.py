@@ -1,0 +1,155 @@
+"""How sure a before/after difference is: paired bootstrap over videos, sign test, sign-flip test.
+
+The video is the unit: frames of a video are not independent. Before and after are drawn together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from ..errors import CoPropError
+
+EXACT_FLIPS_BELOW = 13  # videos: fewer have under 2^13 sign patterns, and all of them are tried
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference ``after - before`` with its interval over videos.
+
+    Attributes:
+        before, after, delta: the values of all videos.
+        low, high: percentile interval of the difference at ``level``.
+        draws, seed: of the bootstrap.
+        videos: their number; ``better``, ``worse``, ``same`` count the differences of single videos, where defined.
+        p_sign, p_flip: two-sided exact sign test and sign-flip test of the mean difference over videos.
+    """
+
+    before: float
+    after: float
+    delta: float
+    low: float
+    high: float
+    level: float
+    draws: int
+    seed: int
+    videos: int
+    better: int
+    worse: int
+    same: int
+    p_sign: float
+    p_flip: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def draw_counts(videos: int, *, draws: int, seed: int) -> np.ndarray:
+    """``(draws, videos) float64``: how often each video is drawn, with replacement."""
+    picks = np.random.default_rng(seed).integers(0, videos, (draws, videos))
+    places = picks + videos * np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=draws * videos).reshape(draws, videos).astype(float)
+
+
+def paired_bootstrap(
+    before: np.ndarray, after: np.ndarray, *, draws: int = 10000, seed: int = 0, level: float = 0.95
+) -> Difference:
+    """The difference of the means of per-video values ``(V,)``.
+
+    Raises:
+        CoPropError: lengths differ, no video, or a value that is not finite.
+    """
+    before, after = np.asarray(before, float), np.asarray(after, float)
+    if before.ndim != 1 or before.shape != after.shape or not len(before):
+        raise CoPropError(f"a paired bootstrap needs one value a video, got {before.shape} and {after.shape}.")
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        raise CoPropError("a paired bootstrap needs finite values; leave videos without a value out of both sides.")
+    sums = [{"value": values, "videos": np.ones(len(values))} for values in (before, after)]
+
+    def mean(total: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"mean": total["value"] / total["videos"]}
+
+    return paired_bootstrap_of_sums(sums[0], sums[1], mean, draws=draws, seed=seed, level=level)["mean"]
+
+
+def paired_bootstrap_of_sums(
+    before: Mapping[str, np.ndarray],
+    after: Mapping[str, np.ndarray],
+    statistic: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+    *,
+    draws: int = 10000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Difference]:
+    """The differences of numbers that are functions of sums over videos (as batch-free ``M_F`` or semantic ``M_J``).
+
+    Args:
+        before, after: name -> ``(V, …)``, the sums of each video.
+        statistic: totals with a leading axis of draws ``(B, …)`` -> number's name -> ``(B,)``.
+    """
+    if draws < 1 or not 0 < level < 1:
+        raise CoPropError(f"a bootstrap needs draws and a level between 0 and 1 (as 0.95); got {draws} and {level}.")
+    counts = draw_counts(len(next(iter(before.values()))), draws=draws, seed=seed)
+    old, new = ([statistic(take(sums)) for take in (_all_once, _drawn_by(counts), dict)] for sums in (before, after))
+
+    def difference(name: str) -> Difference:
+        whole, drawn, of_videos = (np.asarray(n[name], float) - o[name] for o, n in zip(old, new, strict=True))
+        drawn, of_videos = drawn[~np.isnan(drawn)], of_videos[~np.isnan(of_videos)]
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else (np.nan, np.nan)
+        better, worse = int((of_videos > _SAME).sum()), int((of_videos < -_SAME).sum())
+        return Difference(
+            before=float(old[0][name][0]),
+            after=float(new[0][name][0]),
+            delta=float(whole[0]),
+            low=float(low),
+            high=float(high),
+            level=level,
+            draws=draws,
+            seed=seed,
+            videos=counts.shape[1],
+            better=better,
+            worse=worse,
+            same=len(of_videos) - better - worse,
+            p_sign=sign_test(better, worse),
+            p_flip=sign_flip_test(of_videos, seed=seed),
+        )
+
+    return {name: difference(name) for name in old[0]}
+
+
+def _all_once(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: values.sum(axis=0)[None] for name, values in sums.items()}
+
+
+def _drawn_by(counts: np.ndarray) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    return lambda sums: {name: np.tensordot(counts, values, 1) for name, values in sums.items()}
+
+
+_SAME = 1e-12  # differences below are rounding
+
+
+def sign_test(better: int, worse: int) -> float:
+    """Exact two-sided p of so uneven a count if better and worse were equally likely; ties are left out."""
+    n, few = better + worse, min(better, worse)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(few + 1)) / 2**n)
+
+
+def sign_flip_test(differences: np.ndarray, *, flips: int = 10000, seed: int = 0) -> float:
+    """Two-sided p of the mean difference over videos under random signs; exact for fewer than 13 videos.
+
+    Drawn: ``(1 + hits) / (1 + flips)``; exact: the share of all sign patterns that reach the mean.
+    """
+    differences = np.asarray(differences, float)
+    n = len(differences)
+    if not n:
+        return 1.0
+    reached = abs(differences.sum()) * (1 - 1e-12)
+    if n < EXACT_FLIPS_BELOW:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float((np.abs(signs @ differences) >= reached).mean())
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (flips, n))
+    return float((1 + (np.abs(signs @ differences) >= reached).sum()) / (1 + flips))

@@ -1,0 +1,110 @@
+"""The label map of one frame's class scores, the colour map's way back to labels, and pixel counts per class."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+
+from ..errors import CoPropError, PredictionError
+from ..structures.prediction import Kind
+from .probability import softmax
+
+# Two logits this close can have equal float32 softmax values (observed up to 2e-7), and then the lower class wins.
+_SOFTMAX_TIE = np.float32(1e-6)
+
+
+def channel_map(scores: np.ndarray, kind: Kind) -> np.ndarray:
+    """``(H, W)`` index of the best channel of ``(C, H, W) float32`` scores; ties go to the lower channel.
+
+    Logits are compared as published code does, after a float32 softmax: the few pixels where it can make a tie
+    go through it, the others are their plain argmax. No score may be NaN.
+    """
+    flat = scores.reshape(len(scores), -1)
+    best = flat.max(axis=0)
+    bar = best - _SOFTMAX_TIE if kind == "logit" else best
+    dtype = np.uint8 if len(flat) <= 256 else np.int32
+    channel, candidates = np.zeros((2, flat.shape[1]), dtype)
+    near = np.empty(flat.shape[1], bool)
+    for c, row in enumerate(flat):  # one pass over a class at a time is several times faster than argmax(axis=0)
+        np.greater_equal(row, bar, out=near)
+        candidates += near
+        channel += near * dtype(c)
+    several = np.flatnonzero(candidates != 1)
+    if len(several):
+        tied = flat[:, several]
+        channel[several] = (softmax(tied) if kind == "logit" else tied).argmax(axis=0)
+    return channel.reshape(scores.shape[1:])
+
+
+def class_counts(labels: np.ndarray, truth: np.ndarray, num_classes: int) -> np.ndarray:
+    """``(3, C) int64``: pixels per class in both, in the labels and in the truth; truth -1 is left out.
+
+    Args:
+        labels: ``(H, W)`` integers in [0, C).
+        truth: ``(H, W)`` integers in [0, C), or -1.
+
+    Raises:
+        PredictionError: shapes differ, or a value outside the classes.
+    """
+    if labels.shape != truth.shape:
+        raise PredictionError(f"labels and truth are (H, W) alike, got {labels.shape} and {truth.shape}.")
+    if truth.dtype.kind != "u" and truth.min() < 0:
+        valid = truth != -1
+        labels, truth = labels[valid], truth[valid]
+    for values in (labels, truth):
+        if values.size and not 0 <= values.min() <= values.max() < num_classes:
+            raise PredictionError(
+                f"label maps hold classes 0 to {num_classes - 1}, got values from {values.min()} to {values.max()}."
+            )
+    dtype = np.int16 if num_classes**2 <= np.iinfo(np.int16).max else np.int32
+    pairs: np.ndarray = labels.astype(dtype, copy=False) * num_classes + truth.astype(dtype, copy=False)
+    counts = torch.bincount(torch.from_numpy(pairs.ravel()), minlength=num_classes**2).numpy()
+    confusion = counts.reshape(num_classes, num_classes)
+    return np.stack([confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)])
+
+
+def colours_to_labels(
+    rgb: np.ndarray, palette: np.ndarray, *, unknown: Literal["background", "error"] = "background"
+) -> np.ndarray:
+    """``(H, W) uint8`` index of each colour in the palette (AVSBench-semantic's colour masks).
+
+    Args:
+        rgb: ``(H, W, 3) uint8``.
+        palette: ``(n, 3) uint8`` distinct colours, n up to 256.
+        unknown: a colour outside the palette becomes background, as published loaders have it, or is an error.
+
+    Raises:
+        CoPropError: wrong shapes or types; with ``unknown="error"``, a colour outside the palette.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise CoPropError(f"a colour mask is (H, W, 3) uint8, got {rgb.dtype} {rgb.shape}.")
+    palette = np.asarray(palette)
+    if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or len(palette) > 256:
+        raise CoPropError(f"a palette is (n, 3) uint8 with n up to 256, got {palette.dtype} {palette.shape}.")
+    codes = _codes(rgb)
+    labels = np.take(_colour_table(palette.tobytes()), codes)
+    if unknown == "error" and (stray := np.take(_codes(palette[None])[0], labels) != codes).any():
+        colours = np.unique(rgb[stray], axis=0)
+        raise CoPropError(
+            f"the colour mask holds {len(colours)} colours outside the palette, the first {tuple(colours[0].tolist())}; "
+            "was it resized or saved lossily? Save it unresized as PNG."
+        )
+    return labels
+
+
+@lru_cache(maxsize=2)  # 16 MB a palette
+def _colour_table(palette: bytes) -> np.ndarray:
+    """Label of each of the 2^24 colours; of equal colours in the palette the first one's."""
+    colours = np.frombuffer(palette, np.uint8).reshape(1, -1, 3)
+    table = np.zeros(1 << 24, np.uint8)
+    table[_codes(colours)[0][::-1]] = np.arange(colours.shape[1], dtype=np.uint8)[::-1]
+    return table
+
+
+def _codes(rgb: np.ndarray) -> np.ndarray:
+    """``(H, W) int32``: the colour as one number."""
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).view(np.int32)[..., 0] & 0xFFFFFF
