@@ -12,6 +12,7 @@ import coprop_plugin as cp
 from coprop_plugin import CoPropError
 from coprop_plugin.errors import PredictionError
 from coprop_plugin.structures import FrameSpool, FrameStack, Origin, change_flags, class_sets, parse_sampling
+from coprop_plugin.structures.prediction import best_channel
 
 
 def test_avsbench_frame_k_shows_fifteen_sixteenths_and_owns_its_second() -> None:
@@ -154,3 +155,9 @@ def test_a_window_of_sound_beyond_the_end_is_silence() -> None:
     sound = cp.Sound(np.ones(100, np.float32), 100)
     assert sound.window(0.5, 1.5).tolist() == [1] * 50 + [0] * 50
     assert sound.window(-0.1, 0.1).tolist() == [0] * 10 + [1] * 10
+
+
+@given(st.integers(2, 6), st.integers(0, 1000))
+def test_the_fast_argmax_is_the_argmax(channels: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, 4, (channels, 5, 7)).astype(np.float32)
+    assert (best_channel(scores) == scores.argmax(axis=0)).all()

@@ -91,7 +91,7 @@ class Prediction:
         if self.labels is not None:
             return np.asarray(self.labels[t]).astype(np.int16, copy=False)
         lookup = np.array((0, *self.class_ids), np.int16)
-        return lookup[self.frame(t).argmax(axis=0)]
+        return lookup[best_channel(self.frame(t))]
 
     def label_maps(self) -> FrameStack:
         """``(T, H, W) int16``, each computed when asked for."""
@@ -165,3 +165,13 @@ class Prediction:
 
         stack = FrameStack(read, num_frames=shape[0], frame_shape=(2, *shape[1:]), dtype=np.float32)
         return cls(scores=stack, kind=kind, source=source)
+
+
+def best_channel(scores: np.ndarray) -> np.ndarray:
+    """``(H, W) intp``: ``scores.argmax(axis=0)`` of ``(C, H, W)``, several times faster; ties to the lower channel."""
+    best = scores.max(axis=0)
+    channel = np.zeros(scores.shape[1:], np.intp)
+    for c in range(len(scores) - 1, 0, -1):
+        np.copyto(channel, c, where=scores[c] == best)
+    channel[scores[0] == best] = 0
+    return channel
