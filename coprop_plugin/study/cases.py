@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +51,7 @@ def composed_cases(folder: str | Path) -> Iterator[Case]:
     Raises:
         CoPropError: the folder holds no such clips, or one without its instances.
     """
-    from ..media.images import read_label_values
+    from ..datasets.scene_files import read_scene
     from ..media.reader import read_clip
 
     folder = Path(folder)
@@ -60,24 +59,10 @@ def composed_cases(folder: str | Path) -> Iterator[Case]:
     if not descriptions:
         raise CoPropError(f"'{folder}' holds no composed clips (NAME.mp4 with NAME.json).")
     for seed, path in enumerate(descriptions):
-        told = json.loads(path.read_text(encoding="utf-8"))
-        found = list(folder.glob(f"avss/*/{told['clip']}/instances"))
+        found = list(folder.glob(f"avss/*/{path.stem}/instances"))
         if not found:
-            raise CoPropError(f"clip '{told['clip']}' has no folder avss/*/{told['clip']}/instances below '{folder}'.")
-        count = len(told["frame_time_s"])
-        instances = np.stack([read_label_values(found[0] / f"{k}.png").values for k in range(count)]).astype(np.int16)
-        classes = {o["id"]: o["avsbench_index"] for o in told["objects"]}
-        known = None not in classes.values()  # else objects of no class of the benchmark: one foreground, and ids
-        table = np.array([told["sounding_per_second"][str(o)] for o in sorted(classes)], bool).T
-        scene = Scene(
-            instances=instances,
-            object_class=classes if known else {o: o for o in classes},
-            sounding=table.reshape(count, len(classes)),
-            labelling="semantic" if known else "binary",
-            source=told["clip"],
-        )
-        clip = read_clip(path.with_suffix(".mp4"))
-        yield _held(told["clip"], clip, scene, seed)
+            raise CoPropError(f"clip '{path.stem}' has no folder avss/*/{path.stem}/instances below '{folder}'.")
+        yield _held(path.stem, read_clip(path.with_suffix(".mp4")), read_scene(found[0], path), seed)
 
 
 def _held(name: str, clip: Clip, scene: Scene, seed: int) -> Case:
