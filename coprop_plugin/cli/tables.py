@@ -36,13 +36,20 @@ def score_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("protocol", "metric", box=None, pad_edge=False, header_style="bold")
     for name in ("base", "refined", "change"):
         table.add_column(name, justify="right")
+    table.add_column("unit")
+    shown = None
     for row in rows:
-        base, refined = row.get("base"), row.get("refined")
-        change = "" if base is None or refined is None else f"{refined - base:+.2f}"
-        table.add_row(escape(row["protocol"]), escape(row["metric"]), number(base), number(refined), change)
+        base, refined, unit = row.get("base"), row.get("refined"), row.get("unit") or ""
+        change = None if base is None or refined is None else refined - base
+        protocol = "" if row["protocol"] == shown else row["protocol"]
+        shown = row["protocol"]
+        numbers = (number(base, unit), number(refined, unit), number(change, unit, sign="+"))
+        table.add_row(escape(protocol), escape(row["metric"]), *numbers, unit)
     return table
 
 
-def number(value: float | None) -> str:
-    """Two digits, or a dash where a number is not defined."""
-    return "-" if value is None or value != value else f"{value:.2f}"
+def number(value: float | None, unit: str = "%", *, sign: str = "") -> str:
+    """Two digits, none for counts, or a dash where a number is not defined."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:{sign}.2f}" if unit else f"{value:{sign}.0f}"

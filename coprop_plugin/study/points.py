@@ -42,8 +42,6 @@ def agreement(generator: Generator, clips: Iterable[Known]) -> dict[str, Any]:
         sums.append(list_sums(found, truth))
         frame_s = clip.time_base.duration_s / len(clip.time_base)
         lags_s += [n * frame_s for n in paired(changes(found), changes(truth), within_frames=PAIRED_WITHIN_FRAMES)]
-    if not sums:
-        return {"clips": 0}
     totals = {name: np.sum([clip_sums[name] for clip_sums in sums], axis=0)[None] for name in sums[0]}
     scores = {name: float(value[0]) for name, value in point_scores(totals).items()}
     kept = [name for name in scores if name.startswith(("F1@", "precision@", "recall@")) or name == "exact_list"]

@@ -1,0 +1,153 @@
+"""AAVS on a clip: stage 1 says what sounds, stage 2 names it and needs the masks of stage 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...audio.vggish import VGGish
+from ...errors import CheckpointError, CoPropError
+from ...parts import build
+from ...structures import AVSBENCH_CLASSES, BINARY, Clip, Prediction
+from ..base import Adapter, check_count
+from ..published import Batch, Precision, PublishedAdapter
+from ..sound import load_vggish
+from ..variants import Checkpoint, State, Variant, load_variant
+from .network import (
+    LABEL_PX,
+    POST_PX,
+    STAGE_1,
+    STAGE_2,
+    UNUSED,
+    UNUSED_IN_STAGE_1,
+    Aavs,
+    AavsConfig,
+    class_scores,
+    config_of,
+)
+
+
+def _network(state: State, *, published: AavsConfig) -> Aavs:
+    return Aavs(config_of(state, published))
+
+
+VARIANTS = (
+    Variant("aavs", "stage1", partial(_network, published=STAGE_1), (*UNUSED, *UNUSED_IN_STAGE_1)),
+    Variant("aavs", "stage2", partial(_network, published=STAGE_2), UNUSED),
+)
+
+
+class AavsAdapter(PublishedAdapter):
+    """AAVS of "Stepping Stones" (ECCV 2024), Swin-B Mask2Former: stage 1 (binary) and stage 2 (70 classes).
+
+    Frames are resized to 384 x 384, scores are 224 x 224. Frames never meet, so a frame alone gives what it gives in
+    its clip. The published scores are no probabilities and the label is their argmax, so labels come along: stage 1
+    gives the logit that the published F-score is computed from (``2 S1 - S0``), stage 2 the scores' shares.
+
+    Args:
+        checkpoint: the published ``.pth``, safetensors, or a state dict; the variant is read from it.
+        audio_checkpoint: VGGish's weights (``vggish-10086976.pth``), which are not in the checkpoint, or
+            a loaded VGGish.
+        first_stage: for stage 2, where the binary masks come from: a stage-1 checkpoint (a ``.pth`` file), saved masks
+            (any other path, see ``read_prediction``), a prediction, an adapter, or a dict that names one.
+        features: the published pipeline takes VGGish's features before their last ReLU (``linear``, as towhee has
+            them); ``relu`` takes them after it.
+        variant: ``stage1`` or ``stage2``.
+        device, precision, batch_frames: see :class:`PublishedAdapter`.
+        trust_pickle: read a checkpoint that could run code.
+
+    Raises:
+        CheckpointError: a file is missing or does not fit.
+        CoPropError: stage 2 without ``first_stage``, or stage 1 with it.
+    """
+
+    name = "aavs"
+    frame_equals_clip = True
+    own_labels = True
+    size = (POST_PX, POST_PX)
+    score_size = (LABEL_PX, LABEL_PX)
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None = None,
+        *,
+        audio_checkpoint: str | Path | VGGish | None = None,
+        first_stage: Any = None,
+        features: Literal["linear", "relu"] = "linear",
+        variant: str | None = None,
+        device: str = "auto",
+        precision: Precision = "float32",
+        batch_frames: int | None = None,
+        trust_pickle: bool = False,
+    ) -> None:
+        if features not in ("linear", "relu"):
+            raise CoPropError(f"unknown features '{features}'. Allowed: linear, relu.")
+        vggish = load_vggish(audio_checkpoint, part=self.name)
+        self.variant, network = load_variant(checkpoint, VARIANTS, variant=variant, trust_pickle=trust_pickle)
+        super().__init__(
+            network,
+            class_ids=AVSBENCH_CLASSES if self.variant.name == "stage2" else BINARY,
+            device=device,
+            precision=precision,
+            batch_frames=batch_frames,
+        )
+        self.vggish, self.features = vggish.to(self.device), features
+        if self.variant.name == "stage2":
+            self.kind, self.stretch_s = "probability", 10
+        elif first_stage is not None:
+            raise CoPropError("first_stage= is for stage 2 of aavs; this checkpoint is stage 1.")
+        shared = {"audio_checkpoint": self.vggish, "features": features, "device": device}
+        self._first = FirstStage(first_stage, shared) if self.variant.name == "stage2" else None
+
+    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+        audio = self._heard(batch.examples)
+        boost = None
+        if self._first is not None:
+            masks = np.stack([self._first.mask(clip, t) for t in batch.indices])
+            boost = torch.from_numpy(masks.astype(np.float32)).to(self.device)
+        scores = class_scores(self.network(batch.frames, audio, boost=boost)).float()
+        label = scores.argmax(1, keepdim=True)
+        if self._first is None:
+            return torch.cat([2 * scores[:, 1:] - scores[:, :1], label], dim=1)
+        return torch.cat([scores / scores.sum(1, keepdim=True), label], dim=1)
+
+    def _heard(self, examples: Tensor) -> Tensor:
+        """``(n, 128)`` VGGish features, before or after the last ReLU."""
+        if self.features == "relu":
+            return self.vggish(examples)
+        maps = self.vggish.features(examples).permute(0, 2, 3, 1).flatten(1)
+        return self.vggish.embeddings[:-1](maps)
+
+
+class FirstStage:
+    """The binary masks of stage 1, from wherever they come."""
+
+    def __init__(self, source: Any, shared: Mapping[str, Any]) -> None:
+        if source is None:
+            raise CoPropError(
+                "stage 2 of aavs needs first_stage=, the binary masks of stage 1: its checkpoint (.pth), saved masks, "
+                "a prediction or an adapter."
+            )
+        if isinstance(source, (str, Path)):
+            source = Path(source)
+            if not source.exists():
+                raise CheckpointError(f"first_stage: no file or folder at '{source}'.")
+            if source.suffix == ".pth":
+                source = {"name": "aavs", "checkpoint": source, "variant": "stage1", **shared}
+            else:
+                source = {"name": "saved_masks", "path": source}
+        self._source: Adapter | Prediction = source if isinstance(source, Prediction) else build("adapter", source)
+        self._latest: tuple[Clip, Prediction] | None = None
+
+    def mask(self, clip: Clip, t: int) -> np.ndarray:
+        """``(H, W) bool`` at the first stage's own size."""
+        if self._latest is None or self._latest[0] is not clip:
+            given = self._source if isinstance(self._source, Prediction) else self._source.predict(clip)
+            self._latest = clip, check_count(given, clip)
+        return self._latest[1].label_map(t) != 0

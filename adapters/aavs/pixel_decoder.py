@@ -1,0 +1,93 @@
+"""Mask2Former's pixel decoder: deformable attention over three levels, one level more by a feature pyramid.
+
+Cheng et al., "Masked-attention Mask Transformer" (2022), with AAVS' adapter behind every deformable attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones.deformable import DeformableAttention, Sizes, token_centres
+from ..backbones.positions import sine_position
+from .swin import bottleneck
+
+AavsStage = Literal[1, 2]
+CHANNELS = 256
+
+
+class AdaptedDeformableAttention(DeformableAttention):
+    """The adapter replaces the output projection in stage 1 and follows it in stage 2."""
+
+    def __init__(self, stage: AavsStage) -> None:
+        super().__init__(CHANNELS)
+        if stage == 1:
+            del self.output_proj
+        self.stage = stage
+        self.avs_adapt = bottleneck(CHANNELS)
+
+    def project(self, heads: Tensor) -> Tensor:
+        return self.avs_adapt(heads if self.stage == 1 else self.output_proj(heads))
+
+
+class EncoderLayer(nn.Module):
+    """Deformable attention and a feed-forward part, post-norm."""
+
+    def __init__(self, stage: AavsStage, hidden: int) -> None:
+        super().__init__()
+        self.self_attn = AdaptedDeformableAttention(stage)
+        self.self_attn_layer_norm = nn.LayerNorm(CHANNELS)
+        self.fc1 = nn.Linear(CHANNELS, hidden)
+        self.fc2 = nn.Linear(hidden, CHANNELS)
+        self.final_layer_norm = nn.LayerNorm(CHANNELS)
+
+    def forward(self, x: Tensor, position: Tensor, sizes: Sizes, centres: Tensor) -> Tensor:
+        x = self.self_attn_layer_norm(x + self.self_attn(x + position, x, sizes, centres))
+        return self.final_layer_norm(x + self.fc2(F.relu(self.fc1(x))))
+
+
+class Encoder(nn.Module):
+    def __init__(self, stage: AavsStage, *, layers: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(stage, hidden) for _ in range(layers))
+
+
+def convolution(in_channels: int, *, kernel: int = 1, bias: bool = False) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, CHANNELS, kernel, padding=kernel // 2, bias=bias), nn.GroupNorm(32, CHANNELS)
+    )
+
+
+class PixelDecoder(nn.Module):
+    """Four backbone maps to features at strides 32, 16, 8 and mask features at stride 4, all of 256 channels."""
+
+    def __init__(self, in_channels: Sequence[int], stage: AavsStage, *, layers: int, hidden: int) -> None:
+        super().__init__()
+        self.level_embed = nn.Parameter(torch.zeros(3, CHANNELS))
+        self.input_projections = nn.ModuleList(convolution(c, bias=True) for c in in_channels[:0:-1])
+        self.encoder = Encoder(stage, layers=layers, hidden=hidden)
+        self.mask_projection = nn.Conv2d(CHANNELS, CHANNELS, 1)
+        self.adapter_1 = convolution(in_channels[0])
+        self.layer_1 = convolution(CHANNELS, kernel=3)
+
+    def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        levels = [project(x) for project, x in zip(self.input_projections, maps[:0:-1], strict=True)]
+        sizes = [(x.shape[2], x.shape[3]) for x in levels]
+        position = torch.cat(
+            [
+                sine_position(h, w, normalised=True, device=maps[0].device) + embed
+                for (h, w), embed in zip(sizes, self.level_embed, strict=True)
+            ]
+        )
+        x = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+        centres = token_centres(sizes, device=x.device)
+        for layer in self.encoder.layers:
+            x = layer(x, position, sizes, centres)
+        pieces = x.transpose(1, 2).split([h * w for h, w in sizes], dim=-1)
+        levels = [piece.unflatten(-1, size) for piece, size in zip(pieces, sizes, strict=True)]
+        fine = self.adapter_1(maps[0]) + F.interpolate(levels[-1], maps[0].shape[2:], mode="bilinear")
+        return levels, self.mask_projection(F.relu(self.layer_1(fine)))

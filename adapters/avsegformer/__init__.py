@@ -1,0 +1,1 @@
+"""AVSegFormer (AAAI 2024): network and adapter."""

@@ -1,0 +1,109 @@
+"""AVSegFormer's head: four backbone maps and an audio token to mask logits and the gated mask feature."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones.positions import sine_position
+from .transformer import CHANNELS, HEADS, QueryGenerator, Transformer
+
+QUERIES = 300
+UNUSED = ("fpn.*", "attn_fc.*")
+
+
+def projection(in_channels: int, *, kernel: int = 1) -> nn.Sequential:
+    """A convolution to 256 channels and a group norm; further layers without weights may follow."""
+    return nn.Sequential(nn.Conv2d(in_channels, CHANNELS, kernel, padding=kernel // 2), nn.GroupNorm(32, CHANNELS))
+
+
+class AudioVisualMixer(nn.Module):
+    """The audio token looks over the mask feature and gates its channels: ``M * sigmoid(proj(attention(u, M)))``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(CHANNELS, CHANNELS, bias=False)
+        self.kv_proj = nn.Linear(CHANNELS, 2 * CHANNELS, bias=False)
+        self.proj = nn.Linear(CHANNELS, CHANNELS)
+
+    def gate(self, feature: Tensor, audio: Tensor) -> Tensor:
+        """``(N, 256)`` in [0, 1] for ``feature (N, 256, h, w)`` and ``audio (N, 1, 256)``."""
+        n = len(feature)
+        pixels = feature.flatten(2).transpose(1, 2)
+        q = self.q_proj(audio).view(n, 1, HEADS, -1).transpose(1, 2)
+        k, v = self.kv_proj(pixels).view(n, -1, 2, HEADS, CHANNELS // HEADS).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(q, k, v).reshape(n, CHANNELS)
+        return self.proj(seen).sigmoid()
+
+    def forward(self, feature: Tensor, audio: Tensor) -> Tensor:
+        return feature * self.gate(feature, audio)[..., None, None]
+
+
+class PixelMlp(nn.Module):
+    """Three 1x1 convolutions over the similarities of each pixel to the queries, ReLU between them.
+
+    The similarities ``query @ feature`` are linear, and so is the first convolution: their product is taken first,
+    over the 256 channels of the feature, and the 300 similarities of a pixel are never made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (QUERIES, 2048, 2048, CHANNELS)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
+
+    def forward(self, query: Tensor, feature: Tensor) -> Tensor:
+        """``query (N, 300, 256)`` and ``feature (N, 256, h, w)`` to ``(N, 256, h, w)``."""
+        first, second, third = cast(list[nn.Conv2d], list(self.layers))
+        assert first.bias is not None
+        weight = first.weight.flatten(1) @ query  # (N, 2048, 256)
+        x = (weight @ feature.flatten(2) + first.bias[:, None]).unflatten(-1, feature.shape[2:])
+        return third(F.relu(second(F.relu(x))))
+
+
+class Head(nn.Module):
+    """Maps ``F1..F4`` at strides 4..32 and audio ``(N, 1, 256)`` to logits ``(N, K, 4 h1, 4 w1)`` and mask feature.
+
+    The stride-4 map only joins the mask feature; the other three are the encoder's levels.
+    """
+
+    def __init__(self, in_channels: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.in_proj = nn.ModuleList(projection(channels) for channels in in_channels)
+        self.level_embed = nn.Parameter(torch.zeros(3, CHANNELS))
+        self.query_generator = QueryGenerator(queries=QUERIES)
+        self.learnable_query = nn.Embedding(QUERIES, CHANNELS)
+        self.transformer = Transformer()
+        self.lateral_conv = projection(CHANNELS)
+        self.out_conv = projection(CHANNELS, kernel=3)
+        self.fusion_block = AudioVisualMixer()
+        self.mlp = PixelMlp()
+        self.fc = nn.Sequential(
+            nn.Conv2d(CHANNELS, 128, 3, padding=1),
+            nn.Upsample(scale_factor=4, mode="bilinear"),
+            nn.Conv2d(128, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, classes, 1, bias=False),
+        )
+
+    def forward(self, maps: list[Tensor], audio: Tensor) -> tuple[Tensor, Tensor]:
+        fine, *levels = (project(x) for project, x in zip(self.in_proj, maps, strict=True))
+        sizes = [(x.shape[2], x.shape[3]) for x in levels]
+        tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
+        position = torch.cat(
+            [
+                sine_position(h, w, normalised=False, device=tokens.device) + embed
+                for (h, w), embed in zip(sizes, self.level_embed, strict=True)
+            ]
+        )
+        query = self.query_generator(audio) + self.learnable_query.weight
+        memory, query = self.transformer(tokens, position, sizes, query)
+
+        height, width = sizes[0]
+        stride8 = memory[:, : height * width].transpose(1, 2).unflatten(-1, (height, width))
+        feature = self.lateral_conv(fine) + F.interpolate(stride8, fine.shape[2:], mode="bilinear")
+        feature = self.fusion_block(F.relu(self.out_conv(feature)), audio)
+        return self.fc(feature + self.mlp(query, feature)), feature

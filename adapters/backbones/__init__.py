@@ -1,0 +1,1 @@
+"""Image encoders that the published models share, under their published names."""

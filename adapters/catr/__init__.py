@@ -1,0 +1,1 @@
+"""CATR (ACM MM 2023): network and adapter."""

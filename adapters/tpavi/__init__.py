@@ -1,0 +1,1 @@
+"""TPAVI, the AVSBench baseline (ECCV 2022): network and adapter."""

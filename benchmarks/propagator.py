@@ -1,0 +1,192 @@
+"""The AOT engine against the published algorithm written plainly (``plain_aot.py``), in one process.
+
+    python benchmarks/propagator.py                                     # AOTT and R50_AOTL, 225x225, 1 and 16 segments
+    python benchmarks/propagator.py --models r50_aotl --size 481x849 --segments 1 --length 10 --threads 2
+    python benchmarks/propagator.py --stream 2000                       # does memory grow with the length of a stream?
+
+Both sides go from uint8 frames to probabilities at the frames' size, with two objects and the same stand-in weights;
+rounds of both take turns and the best of each counts. Frames with a given mask are not counted. Beside the times
+stands a fixed kernel (a product of two 1024x1024 float32 matrices), so that machines and busy hours can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from plain_aot import PlainAOT
+
+from coprop_plugin.propagators.aot.config import MODELS
+from coprop_plugin.propagators.aot.network import AOTNetwork
+from coprop_plugin.propagators.aot.preprocess import most_likely, to_input
+from coprop_plugin.propagators.aot.propagator import AOT
+from coprop_plugin.propagators.base import PropagationTask
+from coprop_plugin.structures import Clip, Sound, TimeBase
+
+NUM_OBJECTS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", default="aott,r50_aotl", help="of aott, aots, aotb, aotl, r50_aotl")
+    parser.add_argument("--size", default="225x225", help="height x width of the frames, sides of 16k + 1")
+    parser.add_argument("--segments", default="1,16", help="numbers of segments")
+    parser.add_argument("--length", type=int, default=5, help="frames of a segment")
+    parser.add_argument("--rounds", type=int, default=3, help="the best of so many counts")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="of the engine; the plain side runs on it too")
+    parser.add_argument("--precision", default="float32", help="of the engine")
+    parser.add_argument("--compile", action="store_true", help="compile the engine")
+    parser.add_argument("--stream", type=int, metavar="FRAMES", help="only measure memory over a stream this long")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    measure = memory_of_a_stream if arguments.stream else frames_a_second
+    for row in measure(arguments):
+        print(json.dumps(row) if arguments.json else "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
+
+
+def frames_a_second(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One row per model and number of segments."""
+    size = _size(arguments.size)
+    for model in arguments.models.split(","):
+        weights = stand_in_weights(model)
+        engine = AOT(
+            model,
+            checkpoint=weights,
+            device=arguments.device,
+            precision=arguments.precision,
+            compile=arguments.compile,
+            max_memory_frames=None,
+            max_side_px=max(size),
+        )
+        for segments in map(int, arguments.segments.split(",")):
+            clip, tasks = scene(segments, arguments.length, size)
+            sides: dict[str, Callable[[], list[np.ndarray]]] = {
+                "plain": lambda: list(run_plain(model, weights, clip, tasks, arguments.device)),  # noqa: B023
+                "engine": lambda: list(engine.propagate(clip, tasks)),  # noqa: B023
+            }
+            best_s, masks, kernel_s = _take_turns(sides, arguments.rounds)
+            propagated = segments * (arguments.length - 1)
+            labels = [np.concatenate(masks[side]).argmax(axis=1) for side in sides]
+            yield {
+                "model": model,
+                "size": arguments.size,
+                "segments": segments,
+                "length": arguments.length,
+                "threads": arguments.threads,
+                "kernel_ms": 1e3 * kernel_s,
+                "plain_s": best_s["plain"],
+                "engine_s": best_s["engine"],
+                "plain_fps": propagated / best_s["plain"],
+                "engine_fps": propagated / best_s["engine"],
+                "ratio": best_s["plain"] / best_s["engine"],
+                "labels_equal": float((labels[0] == labels[1]).mean()),
+            }
+
+
+def memory_of_a_stream(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Resident and remembered bytes after 200 frames and at the end."""
+    size = _size(arguments.size)
+    for model in arguments.models.split(","):
+        clip, tasks = scene(1, 8, size)
+        stream = AOT(model, checkpoint=stand_in_weights(model), device=arguments.device).stream(
+            clip.frames[0], tasks[0].mask
+        )
+        peak = 0
+        for t in range(1, arguments.stream + 1):
+            stream.step(clip.frames[t % 8])
+            peak = max(peak, _resident_bytes())
+            if t in (200, arguments.stream):
+                yield {"model": model, "frames": t, "peak_mb": peak / 1e6, "remembered_mb": stream.memory_bytes / 1e6}
+
+
+def stand_in_weights(model: str) -> dict[str, torch.Tensor]:
+    """Random weights that keep activations at about unit size."""
+    generator = torch.Generator().manual_seed(0)
+    state = AOTNetwork(MODELS[model]).state_dict()
+    for name, value in state.items():
+        if value.ndim > 1:
+            state[name] = torch.randn(value.shape, generator=generator) / value[0].numel() ** 0.5
+    return state
+
+
+def scene(segments: int, length: int, size: tuple[int, int]) -> tuple[Clip, list[PropagationTask]]:
+    """A clip of drifting noise, cut into segments that begin with a mask of two squares."""
+    height, width = size
+    still = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    frames = np.stack([np.roll(still, 4 * t, axis=1) for t in range(length)])
+    frames = np.concatenate([frames] * segments)
+    mask = np.zeros((NUM_OBJECTS + 1, *size), np.float32)
+    mask[1, height // 8 : height // 2, width // 8 : width // 2] = 1
+    mask[2, height // 2 : height - height // 8, width // 2 : width - width // 8] = 1
+    mask[0] = 1 - mask.sum(axis=0)
+    clip = Clip("drift", frames, Sound.silence(len(frames)), TimeBase.of("avsbench", len(frames)))
+    return clip, [PropagationTask(i * length, (i + 1) * length, i * length, mask) for i in range(segments)]
+
+
+@torch.inference_mode()
+def run_plain(
+    model: str, weights: dict[str, torch.Tensor], clip: Clip, tasks: list[PropagationTask], device: str
+) -> Iterator[np.ndarray]:
+    """The plain side on the same tasks."""
+    sequence = PlainAOT({name: value.to(device) for name, value in weights.items()}, gap=MODELS[model].memory_gap)
+    for task in tasks:
+        masks = [task.mask]
+        images = [
+            to_input([clip.frames[t]], torch.device(device))[0].contiguous() for t in range(task.start, task.stop)
+        ]
+        sequence.reference(images[0], torch.from_numpy(task.mask.argmax(axis=0)).to(device), NUM_OBJECTS)
+        for image in images[1:]:
+            logits = F.interpolate(sequence.propagate(image)[None], size=clip.size, mode="bilinear", align_corners=True)
+            probability = logits.softmax(dim=1)
+            masks.append(probability[0].cpu().numpy())
+            sequence.update(most_likely(probability)[0])
+        yield np.stack(masks)
+
+
+def _take_turns(
+    sides: dict[str, Callable[[], list[np.ndarray]]], rounds: int
+) -> tuple[dict[str, float], dict[str, list[np.ndarray]], float]:
+    """Best seconds and the answers of each side, and best seconds of the calibration kernel."""
+    seconds: dict[str, list[float]] = {side: [] for side in (*sides, "kernel")}
+    answers: dict[str, list[np.ndarray]] = {}
+    matrix = torch.randn(1024, 1024)
+    for _ in range(rounds):
+        for _ in range(5):
+            seconds["kernel"].append(_timed(lambda: matrix @ matrix)[0])
+        for side, run in sides.items():
+            spent, answers[side] = _timed(run)
+            seconds[side].append(spent)
+    best = {side: min(times) for side, times in seconds.items()}
+    return best, answers, best["kernel"]
+
+
+def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    answer = run()
+    return time.perf_counter() - start, answer
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""``coprop checkpoint``: which model a weights file belongs to, and the same weights as safetensors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..adapters.variants import Fit, Variant
+
+HELP = "Say which published model a weights file fits, or write its weights as safetensors (nothing in it is run)."
+EXAMPLES = (
+    "  coprop checkpoint inspect AVSegFormer_pvt2_ms3.pth\n"
+    "  coprop checkpoint inspect unknown.pth --json\n"
+    "  coprop checkpoint convert AVSegFormer_pvt2_ms3.pth avsegformer.safetensors"
+)
+NUM_SHOWN = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("inspect", "convert"), help="what to do with the file")
+    parser.add_argument("file", help="a .pth of torch.save, or safetensors")
+    parser.add_argument("output", nargs="?", help="convert: the .safetensors file to write")
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="read a file that could run code (only one that you made)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..weights.checkpoint import read_state_dict
+
+    state = read_state_dict(args.file, trust_pickle=args.trust_pickle)
+    if args.action == "convert":
+        return convert(state, args.output)
+    findings = inspect(state)
+    findings = {"file": str(args.file), **findings}
+    print(json.dumps(findings, indent=2) if args.json else as_text(findings))
+    return 0 if findings["fits"] else 1
+
+
+def convert(state: Mapping[str, Tensor], output: str | None) -> int:
+    """Write a state dict as safetensors; names and values stay as they are.
+
+    Raises:
+        CheckpointError: no output, or one that is not called ``.safetensors``.
+    """
+    from safetensors.torch import save
+
+    from ..media.files import atomic_write
+
+    if output is None or Path(output).suffix != ".safetensors":
+        raise CheckpointError(f"convert needs an output called NAME.safetensors, got '{output}'.")
+    with atomic_write(Path(output)) as file:
+        file.write(save(dict(state), metadata={"format": "pt"}))
+    print(f"{output}: {len(state)} entries")
+    return 0
+
+
+def inspect(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a state dict fits exactly; where it fits nothing, what keeps it from the nearest model."""
+    fits = [variant.fit(state) for variant in catalogue()]
+    exact = [fit for fit in fits if fit.exact]
+    nearest = min(fits, key=lambda fit: (-fit.shared, fit.distance))
+    return {
+        "entries": len(state),
+        "numbers": sum(value.numel() for value in state.values()),
+        "fits": [{"part": f.variant.part, "variant": f.variant.name, "unused_entries": f.ignored} for f in exact],
+        "nearest": None if exact or not nearest.shared else difference(nearest),
+    }
+
+
+def difference(fit: Fit) -> dict[str, Any]:
+    """What a file lacks, has too much, or has in another shape, compared with one variant."""
+    return {
+        "part": fit.variant.part,
+        "variant": fit.variant.name,
+        "shared": fit.shared,
+        "missing": list(fit.missing),
+        "left_over": list(fit.left_over),
+        "reshaped": list(fit.reshaped),
+    }
+
+
+def as_text(findings: Mapping[str, Any]) -> str:
+    lines = [f"{findings['file']}: {findings['entries']} entries, {findings['numbers'] / 1e6:.1f} M numbers"]
+    for fit in findings["fits"]:
+        unused = f" ({fit['unused_entries']} entries that it never uses)" if fit["unused_entries"] else ""
+        lines.append(f"  fits {fit['part']}, variant {fit['variant']}{unused}")
+    if len(findings["fits"]) > 1:
+        lines.append("  these share one layout, and the file does not say which it is: choose by name (variant=NAME)")
+    if nearest := findings["nearest"]:
+        lines.append(f"  fits nothing; nearest is {nearest['part']}, variant {nearest['variant']}:")
+        lines.append(f"    {nearest['shared']} entries in common")
+        for key, words in (("missing", "missing"), ("left_over", "left over"), ("reshaped", "of another shape")):
+            names = nearest[key]
+            if names:
+                more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
+                lines.append(f"    {len(names)} {words}: {', '.join(names[:NUM_SHOWN])}{more}")
+    elif not findings["fits"]:
+        lines.append("  fits nothing: no model known here has an entry of these names and shapes")
+    return "\n".join(lines)
+
+
+def catalogue() -> list[Variant]:
+    """Everything that reads a published layout: base models, propagators, audio networks, backbones."""
+    from torch import nn
+
+    from ..adapters.aavs.adapter import VARIANTS as AAVS
+    from ..adapters.avsegformer.adapter import VARIANTS as AVSEGFORMER
+    from ..adapters.backbones.pvt_v2 import PvtV2B5
+    from ..adapters.backbones.resnet import UNUSED, ResNet50
+    from ..adapters.catr.adapter import VARIANTS as CATR
+    from ..adapters.tpavi.adapter import VARIANTS as TPAVI
+    from ..adapters.variants import Variant
+    from ..audio.vggish import VGGish
+    from ..propagators.aot.config import MODELS
+    from ..propagators.aot.network import AOTNetwork
+
+    def propagator(name: str) -> Variant:
+        return Variant(name, name, lambda _: AOTNetwork(MODELS[name]), ("LSTT.mask_token", "*.relative_position_index"))
+
+    def pca(_: Mapping[str, Tensor]) -> nn.Module:
+        import torch
+
+        module = nn.Module()
+        module.register_parameter("pca_eigen_vectors", nn.Parameter(torch.zeros(128, 128)))
+        module.register_parameter("pca_means", nn.Parameter(torch.zeros(128)))
+        return module
+
+    return [
+        *AVSEGFORMER,
+        *TPAVI,
+        *CATR,
+        *AAVS,
+        *map(propagator, MODELS),
+        Variant("vggish", "vggish", lambda _: VGGish()),
+        Variant("vggish_pca", "vggish_pca", pca),
+        Variant("backbone", "pvt_v2_b5", lambda _: PvtV2B5(), ("head.*",)),
+        Variant("backbone", "resnet50", lambda _: ResNet50(), UNUSED),
+    ]

@@ -1,0 +1,99 @@
+"""``coprop points``: where the set of sounding objects changes, as a table or as JSON to edit and use again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from . import options
+
+if TYPE_CHECKING:
+    from ..structures import Clip, ControlPoints
+
+HELP = "Find the control points of a clip's sound: where the set of sounding objects changes."
+EXAMPLES = """\
+  coprop points video.mp4
+  coprop points video.mp4 --sampling uniform:25 -o points.json
+  coprop points sound.wav --json
+  coprop points video.mp4 --control-points cosine-logmel
+  coprop points video.mp4 --control-points rcpg --lm-server http://127.0.0.1:8000/v1
+  coprop points video.mp4 --control-points from_masks:truth=masks/
+  coprop refine video.mp4 --masks preds/ --control-points file:path=points.json -o out/"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    options.add_clip(parser)
+    parser.add_argument(
+        "--control-points", metavar="NAME[:k=v,…]", default="changepoint", help="generator (default: changepoint)"
+    )
+    options.add_language(parser)
+    parser.add_argument("-o", "--out", metavar="FILE", help="write them as JSON, for --control-points file:path=FILE")
+    options.add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from .. import parts
+
+    generator = parts.build("control_points", options.control_points_of(args))
+    clip = clip_or_sound(args)
+    points = generator(clip)
+    if args.out:
+        from ..media.files import atomic_write
+
+        with atomic_write(args.out, "w") as file:
+            file.write(points.to_json())
+    if args.json:
+        print(points.to_json(), end="")
+    else:
+        render(points, clip, written=args.out)
+    return 0
+
+
+def clip_or_sound(args: argparse.Namespace) -> Clip:
+    """The clip that the flags describe; a sound alone has windows of one second unless ``--sampling`` says otherwise."""
+    from pathlib import Path
+
+    from ..media.sniff import AUDIO_FAMILIES, sniff
+
+    if not args.source or not Path(args.source).is_file() or sniff(args.source) not in AUDIO_FAMILIES:
+        return options.clip_of(args)
+    from ..control_points.sound_only import clip_of_sound
+    from ..media.sound import read_sound
+
+    return clip_of_sound(read_sound(args.source), sampling=args.sampling or "avsbench", clip_id=Path(args.source).stem)
+
+
+def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
+    """A line a segment: where it lies, and what is known of its sound."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    origin = ", ".join(
+        [
+            points.origin.generator,
+            *points.origin.repairs,
+            *([f"fell back to {points.origin.fallback}"] * bool(points.origin.fallback)),
+        ]
+    )
+    console.print(
+        f"[bold]{escape(clip.clip_id)}[/bold]: {clip.num_frames} frames, sampling {clip.time_base.sampling}, "
+        f"control points by {escape(origin)}"
+    )
+    table = Table("frames", "sound", "sounding", "confidence", box=None, pad_edge=False, header_style="bold")
+    windows_s = clip.time_base.sound_window_s
+    for segment in points.segments():
+        frames = f"{segment.start}" if len(segment) == 1 else f"{segment.start} to {segment.stop - 1}"
+        heard = {True: "silent", False: "yes", None: "-"}[segment.silent]
+        table.add_row(
+            frames,
+            f"{windows_s[segment.start, 0]:.2f} to {windows_s[segment.stop - 1, 1]:.2f} s",
+            escape(", ".join(segment.categories)) if segment.categories else heard,
+            "-" if points.confidence is None else f"{points.confidence[segment.start]:.2f}",
+        )
+    console.print(table)
+    for note in clip.notes:
+        console.print(f"note: {escape(note)}")
+    if written:
+        console.print(f"written to {escape(written)}; edit it, then: --control-points file:path={escape(written)}")

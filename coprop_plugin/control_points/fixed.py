@@ -1,0 +1,90 @@
+"""Control points that do not listen: from a file, every k frames, none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CoPropError
+from ..structures import Clip, ControlPoints, Origin, Prediction
+
+MAX_FILE_BYTES = 64 << 20  # many hours of 25 flags a second with their confidence
+
+
+class FromFile:
+    """Control points that were saved, or written by a person: JSON as ``coprop points`` writes it, or a list of 0 and 1.
+
+    Args:
+        path: the file.
+    """
+
+    name = "file"
+
+    def __init__(self, *, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
+        """Read the file; sound and ``base`` are not looked at.
+
+        Raises:
+            CoPropError: no such file, not control points, or not one flag a frame of the clip.
+        """
+        points = read_control_points(self.path)
+        if len(points) != clip.num_frames:
+            raise CoPropError(
+                f"'{self.path}' holds {len(points)} control-point flags, clip '{clip.clip_id}' has {clip.num_frames} "
+                f"frames under the sampling '{clip.time_base.sampling}'; there is one flag a frame."
+            )
+        return points
+
+
+def read_control_points(path: str | Path) -> ControlPoints:
+    """The control points of a JSON file.
+
+    Raises:
+        CoPropError: the file is not there, too large, not text, or not control points.
+    """
+    file = Path(path)
+    try:
+        size_bytes = file.stat().st_size
+        text = file.read_text(encoding="utf-8") if size_bytes <= MAX_FILE_BYTES else None
+    except OSError as error:
+        raise CoPropError(f"control points cannot be read from '{file}': {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CoPropError(f"'{file}' is no text file; control points are JSON.") from error
+    if text is None:
+        raise CoPropError(f"'{file}' has {size_bytes >> 20} MB; control points are a JSON file of some kB.")
+    try:
+        return ControlPoints.from_json(text)
+    except (CoPropError, RecursionError) as error:
+        raise CoPropError(f"'{file}': {error}") from error
+
+
+class EveryK:
+    """A control point every k frames, whatever sounds: a baseline.
+
+    Args:
+        k: frames a segment, 1 or more.
+    """
+
+    name = "every_k"
+
+    def __init__(self, *, k: int) -> None:
+        if not isinstance(k, int) or k < 1:
+            raise CoPropError(f"every_k needs a whole number k of frames, 1 or more; got {k!r}.")
+        self.k = k
+
+    def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
+        """Flags at 0, k, 2k, …; nothing is looked at."""
+        return ControlPoints(np.arange(clip.num_frames) % self.k == 0, origin=Origin(self.name))
+
+
+class NoChange:
+    """One segment: nothing ever changes. The baseline that is right for three quarters of MS3's videos."""
+
+    name = "none"
+
+    def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
+        """The first frame only; nothing is looked at."""
+        return ControlPoints(np.arange(clip.num_frames) == 0, origin=Origin(self.name))

@@ -1,0 +1,100 @@
+"""Frames as they come, to the features that the engine reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ...errors import CoPropError
+from ..audio_insert import AudioTokens
+from ..guides import Guide
+from .network import AOTNetwork, Features
+from .preprocess import network_size, resize_frame, to_input
+from .runs import Run
+
+# Pixels that are encoded at once: more fill the device better and take more memory.
+ENCODE_PX = {"cpu": 1 << 18, "cuda": 1 << 25}
+
+
+class FrameEncoder:
+    """Resizes, normalises and encodes frames, many at once: they do not depend on each other.
+
+    Args:
+        network: on its device, in inference form.
+        max_side_px: longer frames are shrunk to it.
+        guide: gives the audio of frames, if the network has an audio insert.
+    """
+
+    def __init__(self, network: AOTNetwork, *, max_side_px: int, guide: Guide | None) -> None:
+        self._network, self._max_side_px, self._guide = network, max_side_px, guide
+        self.device = network.encoder_projector.weight.device
+
+    def network_size(self, frame_size: tuple[int, int]) -> tuple[int, int]:
+        """The network's input size for frames of a size."""
+        return network_size(
+            *frame_size, align_corners=self._network.config.align_corners, max_side_px=self._max_side_px
+        )
+
+    def encode(self, frames: Sequence[np.ndarray], audio: AudioTokens | None = None) -> Features:
+        """The features of ``(H, W, 3) uint8`` frames of one size.
+
+        Raises:
+            CoPropError: audio that the network does not take, or no audio where it does.
+        """
+        self._check(audio)
+        size = self.network_size(frames[0].shape[:2])
+        image = to_input([resize_frame(frame, size) for frame in frames], self.device)
+        return self._network.encode(image, audio.to(self.device) if audio else None)
+
+    def steps(self, runs: Sequence[Run]) -> Iterator[Features]:
+        """The features of each step's frames, of all runs that still go on; the longest run comes first.
+
+        Several steps of few runs are encoded together, one step of many runs in several parts.
+        """
+        size = runs[0].clip.size
+        limit = max(1, ENCODE_PX.get(self.device.type, ENCODE_PX["cpu"]) // int(np.prod(self.network_size(size))))
+        step = 0
+        while step < len(runs[0]):
+            last = min(len(runs[0]), step + max(1, limit // num_active(runs, step)))
+            counts = [num_active(runs, s) for s in range(step, last)]
+            wanted = [(run, s) for s, count in zip(range(step, last), counts, strict=True) for run in runs[:count]]
+            features = Features.join([self._encode(wanted[i : i + limit]) for i in range(0, len(wanted), limit)])
+            for count, end in zip(counts, np.cumsum(counts).tolist(), strict=True):
+                yield features.rows(slice(end - count, end))
+            step = last
+
+    def _check(self, audio: AudioTokens | None) -> None:
+        insert = self._network.audio_insert
+        wanted, given = insert.audio_dim if insert else 0, audio.tokens.shape[2] if audio else 0
+        if given != wanted:
+            raise CoPropError(
+                f"the checkpoint's audio insert takes {wanted} features a frame, got {given}."
+                if insert
+                else f"the checkpoint holds no audio insert and would not hear these {given} features; leave audio out."
+            )
+
+    def _encode(self, wanted: Sequence[tuple[Run, int]]) -> Features:
+        frames = [_frame(run, run.frames[step]) for run, step in wanted]
+        audio = None
+        if self._guide is not None:
+            audio = AudioTokens.join(
+                [self._guide.tokens(run.clip, run.task, [run.frames[step]]) for run, step in wanted]
+            )
+        return self.encode(frames, audio)
+
+
+def num_active(runs: Sequence[Run], step: int) -> int:
+    """How many of the runs, sorted by falling length, have a frame at this step."""
+    return sum(len(run) > step for run in runs)
+
+
+def _frame(run: Run, index: int) -> np.ndarray:
+    """A frame of a run's clip, if it is what the clip promised."""
+    frame = np.asarray(run.clip.frames[index])
+    if frame.shape != (*run.clip.size, 3) or frame.dtype != np.uint8:
+        raise CoPropError(
+            f"clip '{run.clip.clip_id}': frame {index} is {frame.dtype} {frame.shape}, expected uint8 "
+            f"{(*run.clip.size, 3)}; all frames of a clip have one size."
+        )
+    return frame

@@ -1,0 +1,139 @@
+"""What is inserted into the visual features: each frame's sound, or the category words instead (paper, table 4)."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import CoPropError, unknown_name
+from ..structures import Clip
+from .audio_insert import AudioInsert, AudioTokens
+from .base import PropagationTask
+
+AudioFeatures = Callable[[Clip], np.ndarray]
+TextEncoder = Callable[[Sequence[str]], np.ndarray]
+
+
+class Guide(Protocol):
+    """Gives the tokens of frames."""
+
+    def tokens(self, clip: Clip, task: PropagationTask, frames: Sequence[int]) -> AudioTokens:
+        """One row per frame; the frames lie in the task's range."""
+        ...
+
+
+class AudioGuide:
+    """The audio features of each frame and, with a context, of its neighbours inside the segment.
+
+    Args:
+        features: gives a clip's ``(T, D)`` features, one row per frame; called once per clip.
+        dim: D.
+        context_frames: neighbours to each side.
+    """
+
+    def __init__(self, features: AudioFeatures, *, dim: int, context_frames: int) -> None:
+        self._features, self._dim, self._context = features, dim, context_frames
+        self._last: tuple[weakref.ref[Clip], np.ndarray] | None = None
+
+    def tokens(self, clip: Clip, task: PropagationTask, frames: Sequence[int]) -> AudioTokens:
+        features = self._of(clip)
+        reach = np.arange(-self._context, self._context + 1)
+        places = np.array(frames)[:, None] + reach
+        valid = (places >= task.start) & (places < task.stop)
+        rows = torch.from_numpy(features[places.clip(task.start, task.stop - 1)])
+        return AudioTokens(rows, torch.from_numpy(valid), rows[:, self._context])
+
+    def _of(self, clip: Clip) -> np.ndarray:
+        """The features of a clip; those of the last one are kept."""
+        if self._last is None or self._last[0]() is not clip:
+            self._last = (weakref.ref(clip), self._checked(clip))
+        return self._last[1]
+
+    def _checked(self, clip: Clip) -> np.ndarray:
+        features = np.asarray(self._features(clip), np.float32)
+        if features.shape != (clip.num_frames, self._dim):
+            raise CoPropError(
+                f"clip '{clip.clip_id}': the audio insert needs one row of {self._dim} features for each of the "
+                f"{clip.num_frames} frames, got {features.shape}. Resample the features to the clip's frames."
+            )
+        if not np.isfinite(features).all():
+            raise CoPropError(f"clip '{clip.clip_id}': the audio features hold NaN or infinite values.")
+        return features
+
+
+class TextGuide:
+    """The words of a segment's categories, the same for all of its frames.
+
+    Args:
+        encode: gives ``(n, D)`` embeddings of n words.
+        dim: D.
+    """
+
+    def __init__(self, encode: TextEncoder, *, dim: int) -> None:
+        self._encode, self._dim = encode, dim
+
+    def tokens(self, clip: Clip, task: PropagationTask, frames: Sequence[int]) -> AudioTokens:
+        words = self._embed(clip, task)[None].expand(len(frames), -1, -1)
+        return AudioTokens(words, torch.ones(words.shape[:2], dtype=torch.bool), words.mean(dim=1))
+
+    def _embed(self, clip: Clip, task: PropagationTask) -> Tensor:
+        words = task.categories
+        if not words:
+            raise CoPropError(
+                f"clip '{clip.clip_id}', frames [{task.start}, {task.stop}): text guidance needs the segment's "
+                "categories, and its control points name none. Use a generator that names them (rcpg), or audio."
+            )
+        embeddings = torch.from_numpy(np.asarray(self._encode(words), np.float32))
+        if embeddings.shape != (len(words), self._dim):
+            raise CoPropError(
+                f"the text encoder gave {tuple(embeddings.shape)} for {len(words)} words; the insert takes "
+                f"({len(words)}, {self._dim}). Use the encoder that the insert was trained with."
+            )
+        return embeddings
+
+
+def make_guide(
+    insert: AudioInsert | None, audio: str | AudioFeatures | None, checkpoint: str | Path | None
+) -> Guide | None:
+    """The guide that an insert needs, from the propagator's options.
+
+    Raises:
+        CoPropError: audio without an insert, an insert without audio, or an unknown kind of audio.
+        CheckpointError: the audio model's weights are missing or wrong.
+    """
+    if insert is None:
+        if audio is not None:
+            raise CoPropError(
+                f"audio={audio!r} was given, but the checkpoint holds no audio insert and would not hear it. "
+                "Leave audio out, or use a checkpoint trained with an insert."
+            )
+        return None
+    dim, context = insert.audio_dim, int(insert.context_frames)
+    if callable(audio):
+        return AudioGuide(audio, dim=dim, context_frames=context)
+    if audio is None or checkpoint is None:
+        raise CoPropError(
+            f"the checkpoint holds an audio insert of {dim} features a frame: give audio='vggish' or audio='text' "
+            "with audio_checkpoint=…, or audio=a function that gives a clip's (T, D) features."
+        )
+    if audio == "vggish":
+        return AudioGuide(vggish_features(checkpoint), dim=dim, context_frames=context)
+    if audio == "text":
+        from .text import text_encoder
+
+        return TextGuide(text_encoder(checkpoint), dim=dim)
+    raise unknown_name("audio", audio, ("vggish", "text"))
+
+
+def vggish_features(checkpoint: str | Path) -> AudioFeatures:
+    """VGGish's 128 features of the sound around each frame's window."""
+    from ..audio.vggish import VGGish
+
+    model = VGGish.load(checkpoint)
+    return lambda clip: model.embed_windows(clip.sound, clip.time_base.sound_window_s)

@@ -1,0 +1,1 @@
+"""Weights files: read safely, checked against the module that they fill."""

@@ -1,0 +1,179 @@
+"""Read a weights file without running what it may hold, and fill a module with it, name by name."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+from .inert import INERT_GLOBALS
+from .signatures import looks_like
+
+CONTAINERS = ("state_dict", "model", "model_state_dict")  # where training scripts keep the weights, in this order
+WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+NUM_SHOWN = 5
+
+
+def read_state_dict(path: str | Path, *, trust_pickle: bool = False) -> dict[str, Tensor]:
+    """The weights in a file, by name: a raw state dict, or one in a training script's container.
+
+    Optimizer states and other baggage are left in the file. ``module.`` before every name is removed.
+
+    Args:
+        path: a ``.safetensors`` file, or what ``torch.save`` wrote.
+        trust_pickle: also unpickle a file that holds more than plain data, which **runs code from it**. Only for
+            a file that you made yourself; a warning is given when it comes to that.
+
+    Raises:
+        CheckpointError: no such file, not a weights file, a file that would run code, no weights in it, or weights
+            that are NaN or infinite.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    content = _read_safetensors(path) if kind == "safetensors" else _read_torch(path, kind, trust_pickle)
+    state = {name: value.detach() for name, value in _find_weights(path, content).items()}
+    while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in state)), None):
+        state = {name.removeprefix(wrapper): value for name, value in state.items()}
+    return {name: _checked(path, name, value) for name, value in state.items()}
+
+
+def load_into(
+    module: nn.Module, state: Mapping[str, Tensor], *, what: str = "the checkpoint", drop: Iterable[str] = ()
+) -> None:
+    """Fill every parameter and buffer of a module from ``state``, which must hold these names and no others.
+
+    Args:
+        what: how messages call the file.
+        drop: names, or beginnings of names, that the file may hold and the module does not use.
+
+    Raises:
+        CheckpointError: names that are missing, unknown or of another shape; it says which, and which model the
+            weights look like.
+    """
+    ours, drop = module.state_dict(), tuple(drop)
+    given = {name: value for name, value in state.items() if name in ours or not name.startswith(drop or ("\0",))}
+    mismatched = [
+        f"{name} is {tuple(given[name].shape)}, expected {tuple(ours[name].shape)}"
+        for name in ours
+        if name in given and given[name].shape != ours[name].shape
+    ]
+    problems = [
+        _listed("missing", [name for name in ours if name not in given]),
+        _listed("unknown", [name for name in given if name not in ours]),
+        _listed("of another shape", mismatched),
+    ]
+    if any(problems):
+        found = looks_like(state)
+        hint = f" These look like the weights of {found}." if found else " No model known here has such names."
+        raise CheckpointError(
+            f"{what} does not fit {type(module).__name__}: {'; '.join(filter(None, problems))}.{hint} "
+            "Give the checkpoint of this model, or name the model that the file belongs to."
+        )
+    module.load_state_dict(given)
+
+
+def _kind(path: Path) -> str:
+    """What the first bytes say that a file is: ``zip``, ``pickle`` or ``safetensors``."""
+    if not path.is_file():
+        raise CheckpointError(f"no weights file at '{path}'.")
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if head[8:9] == b"{":
+        return "safetensors"
+    if head[:1] == b"\x80":
+        return "pickle"
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"'{path}' is a Git LFS pointer, not the weights; fetch them with 'git lfs pull'.")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise CheckpointError(f"'{path}' is a web page, not weights; download the file itself.")
+    raise CheckpointError(f"'{path}' is no weights file: it must be written by torch.save or be safetensors.")
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"'{path}' is a damaged safetensors file: {error}.") from error
+
+
+def _read_torch(path: Path, kind: str, trust_pickle: bool) -> Any:
+    """What ``torch.save`` wrote; a zip is mapped, so that an optimizer's state is never in memory."""
+    if kind == "zip":
+        _check_archive(path)
+    try:
+        with torch.serialization.safe_globals(list(INERT_GLOBALS)):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "zip")
+    except pickle.UnpicklingError as error:
+        refusal = _first_sentence(error)
+    except Exception as error:  # a damaged file fails anywhere in the reader, with any error
+        raise CheckpointError(f"'{path}' is a damaged or foreign weights file: {_first_sentence(error)}.") from error
+    if not trust_pickle:
+        raise CheckpointError(
+            f"'{path}' holds more than plain weights and could run code when read; refused ({refusal}). Ask for the "
+            "state dict alone, or as safetensors. If you made the file yourself, read it with trust_pickle=True."
+        )
+    warnings.warn(f"trust_pickle: running the code in '{path}' ({refusal}).", stacklevel=3)
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def _check_archive(path: Path) -> None:
+    """``torch.save`` stores without compression: a compressed member could unpack to any size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise CheckpointError(f"'{path}' is a compressed zip; torch.save writes uncompressed ones. Unpack it.")
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"'{path}' is cut off or damaged: {error}.") from error
+
+
+def _find_weights(path: Path, content: Any) -> Mapping[str, Tensor]:
+    """The mapping of names to tensors in what a file held."""
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"'{path}' holds a {type(content).__name__}, not weights by name.")
+    inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), content)
+    others = [str(name) for name, value in inner.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others or not inner:
+        raise CheckpointError(
+            f"'{path}' holds no state dict: expected names with tensors, or these under {' or '.join(CONTAINERS)}; "
+            f"{_listed('not a tensor', others) or 'it is empty'}."
+        )
+    return inner
+
+
+def _checked(path: Path, name: str, value: Tensor) -> Tensor:
+    """A copy of one entry in memory of its own, if it is a dense tensor of finite numbers."""
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+        raise CheckpointError(f"'{path}': {name} is not a plain dense tensor ({value.layout}, {value.device}).")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise CheckpointError(f"'{path}': {name} claims the shape {tuple(value.shape)}, more than the file holds.")
+    if value.is_floating_point() and not torch.isfinite(value).all():
+        raise CheckpointError(f"'{path}': {name} holds NaN or infinite values; these weights are broken.")
+    return value.clone(memory_format=torch.contiguous_format)
+
+
+def _listed(problem: str, names: list[str]) -> str:
+    """``"3 missing (a, b, …)"``, or nothing."""
+    if not names:
+        return ""
+    return f"{len(names)} {problem} ({', '.join(names[:NUM_SHOWN])}{', …' if len(names) > NUM_SHOWN else ''})"
+
+
+def _first_sentence(error: Exception) -> str:
+    """The part of torch's long message that says what was wrong."""
+    text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
+    if named := re.search(r"GLOBAL (\S+)", text):
+        return f"it calls '{named[1]}'"
+    return text.strip().partition("\n")[0].partition(". ")[0][:160].rstrip(".") or type(error).__name__

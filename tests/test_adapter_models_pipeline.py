@@ -1,0 +1,267 @@
+"""The published pipelines around the networks: sound windows, frame windows, modes, and whole adapters from files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+from rule_weights import noise, rule_state
+from torch import Tensor, nn
+
+from coprop_plugin.adapters.aavs.adapter import AavsAdapter
+from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig, class_scores
+from coprop_plugin.adapters.backbones.images import normalise, resize_bilinear
+from coprop_plugin.adapters.base import build_adapter
+from coprop_plugin.adapters.published import Batch, PublishedAdapter, windows
+from coprop_plugin.adapters.sound import SecondExamples
+from coprop_plugin.audio.vggish import VGGish, log_mel_examples
+from coprop_plugin.errors import CheckpointError, CoPropError, PredictionError
+from coprop_plugin.structures import AVSBENCH_CLASSES, Clip, Prediction, Sound, TimeBase
+
+RATE_HZ = 16000
+
+
+def clip_of(num_frames: int, *, sampling: str = "avsbench", sound_s: float | None = None, size: int = 40) -> Clip:
+    time_base = TimeBase.of(sampling, num_frames)
+    seconds = time_base.duration_s if sound_s is None else sound_s
+    samples = np.random.RandomState(3).uniform(-0.5, 0.5, round(seconds * RATE_HZ)).astype(np.float32)
+    return Clip("noise", noise(num_frames, size, size + 8, 3), Sound(samples, RATE_HZ), time_base)
+
+
+# sound
+
+
+def test_a_published_clip_is_heard_as_published() -> None:
+    clip = clip_of(5)
+    examples = SecondExamples(clip, stretch_s=5, missing="repeat").of(range(5))
+    np.testing.assert_array_equal(examples, log_mel_examples(clip.sound.samples))
+
+
+@pytest.mark.parametrize("stretch_s", [5, 10])
+def test_a_longer_clip_is_heard_in_stretches(stretch_s: int) -> None:
+    clip = clip_of(23)
+    examples = SecondExamples(clip, stretch_s=stretch_s, missing="repeat").of(range(23))
+    for start in range(0, 23, stretch_s):
+        piece = clip.sound.samples[start * RATE_HZ : (start + stretch_s) * RATE_HZ]
+        expected = log_mel_examples(piece)
+        np.testing.assert_array_equal(examples[start : start + stretch_s], expected)
+
+
+@pytest.mark.parametrize(("missing", "filled"), [("repeat", 2), ("zero", None)])
+def test_a_sound_shorter_than_the_frames(missing, filled: int | None) -> None:
+    clip = clip_of(5, sound_s=3.3)
+    examples = SecondExamples(clip, stretch_s=5, missing=missing).of(range(5))
+    real = log_mel_examples(clip.sound.samples)
+    assert len(real) == 3
+    np.testing.assert_array_equal(examples[:3], real)
+    for t in (3, 4):
+        np.testing.assert_array_equal(examples[t], real[filled] if filled is not None else np.zeros((1, 96, 64)))
+
+
+@pytest.mark.parametrize("sound_s", [0.0, 0.005, 0.5])
+def test_a_stretch_without_a_whole_example_is_filled_with_silence(sound_s: float) -> None:
+    clip = clip_of(5, sound_s=sound_s)
+    examples = SecondExamples(clip, stretch_s=5, missing="repeat").of([0, 4])
+    np.testing.assert_array_equal(examples[0], examples[1])
+    np.testing.assert_allclose(examples[0, 0, -1], np.log(0.01), rtol=1e-6)
+
+
+def test_frames_of_one_second_share_its_example() -> None:
+    clip = clip_of(12, sampling="uniform:4")
+    examples = SecondExamples(clip, stretch_s=5, missing="repeat")
+    by_second = SecondExamples(
+        replace(clip, frames=clip.frames[:3], time_base=TimeBase.of("avsbench", 3)), stretch_s=5, missing="repeat"
+    )
+    np.testing.assert_array_equal(examples.of(range(12)), by_second.of([0] * 4 + [1] * 4 + [2] * 4))
+
+
+# windows and modes
+
+
+@given(num_frames=st.integers(1, 60), together=st.integers(1, 12))
+def test_windows_cover_every_frame_in_order(num_frames: int, together: int) -> None:
+    found = list(windows(num_frames, together))
+    assert {t for window in found for t in window} == set(range(num_frames))
+    assert all(len(window) == together and window == sorted(window) for window in found)
+    for t in range(num_frames):
+        assert t in found[t // together]
+
+
+class Mean(PublishedAdapter):
+    """A model whose frames see each other: the mean of a window's frames and sounds, on every pixel."""
+
+    name = "mean"
+    frame_equals_clip = False
+    together = 3
+    size = score_size = (4, 6)
+
+    def __init__(self, **options) -> None:
+        super().__init__(nn.Identity(), **options)
+        self.windows: list[list[int]] = []
+
+    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+        group = 1 if alone else self.together
+        for start in range(0, len(batch.indices), group):
+            self.windows.append(batch.indices[start : start + group])
+        means = (batch.frames.mean((1, 2, 3)) + batch.examples.mean((1, 2, 3))).unflatten(0, (-1, group)).mean(1)
+        return means.repeat_interleave(group)[:, None, None, None].expand(-1, 1, 4, 6)
+
+
+@pytest.mark.parametrize("batch_frames", [None, 1, 6, 100])
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 7, 9])
+def test_windows_are_run_once_and_in_any_order(num_frames: int, batch_frames: int | None) -> None:
+    clip = clip_of(num_frames)
+    adapter, in_order = Mean(batch_frames=batch_frames), Mean()
+    prediction, expected = adapter.predict(clip), in_order.predict(clip)
+    assert (prediction.kind, prediction.scores.shape) == ("logit", (num_frames, 2, 4, 6))
+    backwards = [prediction.frame(t) for t in reversed(range(num_frames))][::-1]
+    again = [prediction.frame(t) for t in range(num_frames)]
+    assert sorted(adapter.windows) == sorted(windows(num_frames, 3))
+    for t in range(num_frames):
+        np.testing.assert_array_equal(backwards[t], again[t])
+        np.testing.assert_allclose(backwards[t], expected.frame(t), rtol=1e-5, atol=1e-6)
+        assert not backwards[t][0].any()
+
+
+def test_a_frame_alone_is_a_clip_of_its_own() -> None:
+    clip, adapter = clip_of(7), Mean()
+    alone = adapter.predict_frames(clip, [5, 2])
+    assert list(alone) == [5, 2]
+    assert adapter.windows == [[5], [2]]
+    assert not np.allclose(alone[2], adapter.predict(clip).frame(2), atol=1e-3)
+    with pytest.raises(CoPropError, match=r"has the frames \[0, 7\); asked for \[7\]"):
+        adapter.predict_frames(clip, [7])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float8"}, "unknown precision 'float8'. Allowed: float32, bfloat16"),
+        ({"batch_frames": -1}, "at least 1; got -1"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
+    ],
+)
+def test_options_are_checked(options: dict, message: str) -> None:
+    with pytest.raises(CoPropError, match=message):
+        Mean(**options)
+
+
+# whole adapters, from files
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small AAVS of both stages in two of the containers that training scripts write, and VGGish."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    torch.save(rule_state(VGGish), folder / "vggish.pth")
+    torch.save({"model": rule_state(lambda: Aavs(STAGE_1)), "optimizer": {"lr": 1.0}}, folder / "stage1.pth")
+    second = rule_state(lambda: Aavs(STAGE_2))
+    torch.save({f"module.{name}": value for name, value in second.items()}, folder / "stage2.pth")
+    return folder
+
+
+SMALL = {
+    "embed_dim": 32,
+    "depths": (1, 1, 2, 1),
+    "heads": (1, 2, 4, 8),
+    "window": 4,
+    "encoder_layers": 1,
+    "encoder_hidden": 64,
+    "decoder_layers": 3,
+    "decoder_hidden": 64,
+}
+STAGE_1 = AavsConfig(stage=1, queries=10, classes=2, **SMALL)
+STAGE_2 = AavsConfig(stage=2, queries=12, classes=71, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def vggish(files: Path) -> VGGish:
+    return VGGish.load(files / "vggish.pth")
+
+
+@pytest.fixture(scope="module")
+def first(files: Path) -> AavsAdapter:
+    return build_adapter("aavs", checkpoint=files / "stage1.pth", audio_checkpoint=files / "vggish.pth")  # type: ignore[return-value]
+
+
+def test_aavs_stage_1_is_its_network_in_its_pipeline(first: AavsAdapter) -> None:
+    clip = clip_of(2)
+    prediction = first.predict(clip)
+    assert (first.variant.name, prediction.kind, prediction.scores.shape) == ("stage1", "logit", (2, 2, 224, 224))
+    with torch.inference_mode():
+        examples = torch.from_numpy(log_mel_examples(clip.sound.samples))
+        features = first.vggish.features(examples).permute(0, 2, 3, 1).flatten(1)
+        heard = first.vggish.embeddings[:5](features)  # before the last ReLU
+        scores = class_scores(first.network(normalise(resize_bilinear(clip.frames, (384, 384))), heard)).numpy()
+    for t in range(2):
+        np.testing.assert_array_equal(prediction.label_map(t), scores[t].argmax(0))
+        np.testing.assert_allclose(prediction.frame(t)[1], 2 * scores[t, 1] - scores[t, 0], rtol=1e-3, atol=1e-3)
+
+
+def test_frames_of_aavs_alone_and_in_the_clip(first: AavsAdapter) -> None:
+    clip = clip_of(6)
+    alone = first.predict_frames(clip, [5])[5]
+    np.testing.assert_allclose(alone, first.predict(clip).frame(5), rtol=1e-4, atol=1e-4)
+    assert first.frame_equals_clip
+
+
+def test_aavs_stage_2_takes_its_first_stage_from_anywhere(files: Path, first: AavsAdapter, vggish: VGGish) -> None:
+    clip = clip_of(2)
+    options = {"checkpoint": files / "stage2.pth", "audio_checkpoint": vggish}
+    masks = first.predict(clip)
+    from_file = build_adapter("aavs", first_stage=files / "stage1.pth", **options).predict(clip)
+    assert (from_file.kind, from_file.class_ids) == ("probability", AVSBENCH_CLASSES)
+    assert from_file.names[70] == "woman"
+    np.testing.assert_allclose(from_file.frame(1).sum(0), 1, rtol=1e-5)
+    for source in (masks, first, Prediction.from_labels(masks.label_maps())):
+        given_masks = build_adapter("aavs", first_stage=source, **options).predict(clip)
+        np.testing.assert_array_equal(given_masks.frame(1), from_file.frame(1))
+    other = Prediction.from_labels(1 - masks.label_maps()[:])
+    assert not np.allclose(
+        build_adapter("aavs", first_stage=other, **options).predict(clip).frame(1), from_file.frame(1)
+    )
+    with pytest.raises(PredictionError, match="2 frames, but clip 'noise' has 3"):
+        build_adapter("aavs", first_stage=masks, **options).predict(clip_of(3)).frame(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"checkpoint": None}, CheckpointError, "'aavs' needs checkpoint=FILE"),
+        ({"audio_checkpoint": None}, CheckpointError, r"'aavs' needs audio_checkpoint=FILE.*vggish-10086976\.pth"),
+        ({"audio_checkpoint": "stage1.pth"}, CheckpointError, "does not fit VGGish.*look like the weights of AAVS"),
+        ({"checkpoint": "vggish.pth"}, CheckpointError, "does not fit Aavs.*look like the weights of VGGish"),
+        ({"checkpoint": "nothing.pth"}, CheckpointError, "no weights file at"),
+        ({"checkpoint": "stage2.pth"}, CoPropError, "stage 2 of aavs needs first_stage="),
+        ({"checkpoint": "stage2.pth", "first_stage": "none.pth"}, CheckpointError, "no file or folder at"),
+        ({"first_stage": "stage1.pth"}, CoPropError, "this checkpoint is stage 1"),
+        ({"variant": "stage2"}, CheckpointError, "11 missing .*out_proj"),
+        ({"variant": "stage3"}, CoPropError, "unknown variant of aavs 'stage3'"),
+        ({"features": "relu6"}, CoPropError, "Allowed: linear, relu"),
+        ({"colour": "red"}, CoPropError, "does not take these options"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(
+    files: Path, vggish: VGGish, options: dict, error: type, message: str
+) -> None:
+    options = {"checkpoint": "stage1.pth", "audio_checkpoint": vggish} | options
+    paths = {key: files / value if str(value).endswith(".pth") else value for key, value in options.items()}
+    with pytest.raises(error, match=message):
+        build_adapter("aavs", **paths)
+
+
+@pytest.mark.parametrize("name", ["tpavi", "catr"])
+def test_without_vggish_nothing_is_run(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"the adapter '{name}' needs audio_checkpoint=FILE"):
+        build_adapter(name, checkpoint="model.pth")
+
+
+@pytest.mark.parametrize("name", ["avsegformer", "tpavi", "catr"])
+def test_other_models_are_named(name: str, files: Path, vggish: VGGish) -> None:
+    options = {} if name == "avsegformer" else {"audio_checkpoint": vggish}
+    with pytest.raises(CheckpointError, match=r"look like the weights of AAVS \(Stepping-Stones\)"):
+        build_adapter(name, checkpoint=files / "stage1.pth", **options)
