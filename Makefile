@@ -43,7 +43,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	print('torch', torch.__version__) if not build or shutil.which('nvidia-smi') else print( \
 	'note: torch', torch.__version__, 'is a CUDA build on a machine without a GPU. It works; to save gigabytes, remove', \
 	'$(VENV) and run: make TORCH=\"torch==2.13.0 --index-url <the CPU wheel index of pytorch.org>\"')"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mmcv-lite,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mmcv-lite,serve,dev]"
 	touch $@
 
 clean:

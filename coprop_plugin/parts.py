@@ -22,6 +22,11 @@ PARTS: dict[Kind, dict[str, str]] = {
     "adapter": {
         "saved_masks": "adapters.saved_masks:SavedMasks",
         "callable": "adapters.callable:CallableAdapter",
+        "avsegformer": "adapters.avsegformer.adapter:AVSegFormerAdapter",
+        "tpavi": "adapters.tpavi.adapter:TpaviAdapter",
+        "catr": "adapters.catr.adapter:CatrAdapter",
+        "aavs": "adapters.aavs.adapter:AavsAdapter",
+        "mmseg": "adapters.mmseg:MmsegAdapter",
     },
     "control_points": {
         "changepoint": "control_points.changepoint:ChangePoint",
@@ -31,10 +36,19 @@ PARTS: dict[Kind, dict[str, str]] = {
         "file": "control_points.fixed:FromFile",
         "every_k": "control_points.fixed:EveryK",
         "none": "control_points.fixed:NoChange",
+        "rcpg": "control_points.language.rcpg:RCPG",
+        "tagger": "control_points.tagger:Tagger",
     },
     "propagator": {
         "hold": "propagators.hold:Hold",
         "flow": "propagators.flow:Flow",
+        "aott": "propagators.aot.family:aott",
+        "aots": "propagators.aot.family:aots",
+        "aotb": "propagators.aot.family:aotb",
+        "aotl": "propagators.aot.family:aotl",
+        "r50_aotl": "propagators.aot.family:r50_aotl",
+        "swinb_aotl": "propagators.aot.family:swinb_aotl",
+        "r50_deaotl": "propagators.aot.family:r50_deaotl",
     },
     "fusion": {
         "consensus": "fusion.consensus:Consensus",

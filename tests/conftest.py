@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from pathlib import Path
@@ -28,6 +29,8 @@ def _missing(name: str) -> str | None:
         import torch
 
         return None if torch.cuda.is_available() else "no GPU"
+    if name == "serve":
+        return None if importlib.util.find_spec("openai") else "the package openai is not installed (extra 'serve')"
     raise ValueError(f"unknown need '{name}'")
 
 

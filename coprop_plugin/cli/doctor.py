@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> dict[str, dict[str, Any]]:
     """Everything ``doctor`` prints, as plain data."""
+    from ..control_points.language.cache import cache_folder
+
     return {
         "system": {
             "python": f"{platform.python_version()} ({sys.implementation.name})",
@@ -53,6 +55,7 @@ def examine() -> dict[str, dict[str, Any]]:
         "owners": {module: _owners(module) for module in ("cv2", "mmcv")},
         "third-party adapters": _adapters(),
         "caches": {
+            "language-model answers": str(cache_folder()),
             "Hugging Face": os.environ.get("HF_HOME", str(Path.home() / ".cache/huggingface")),
             "offline": os.environ.get("HF_HUB_OFFLINE", "no"),
         },

@@ -34,7 +34,7 @@ def add_base(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--masks", metavar="PATH", help="saved predictions: a folder of PNGs, or an npz/npy file")
     add_reading(group)
     group.add_argument("--adapter", metavar="NAME[:k=v,…]", help="run a base model instead of reading masks")
-    group.add_argument("--adapter-config", metavar="FILE", help="its config file")
+    group.add_argument("--adapter-config", metavar="FILE", help="its config file (mmseg runs it as Python code)")
     group.add_argument("--adapter-checkpoint", metavar="FILE", help="its weights")
     group.add_argument(
         "--mode", choices=("clip", "frame"), default="clip", help="run the adapter on the clip, or at keyframes alone"
@@ -54,10 +54,19 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--control-points", metavar="NAME[:k=v,…]", default="changepoint", help="generator, or file:path=points.json"
     )
+    add_language(group)
     group.add_argument("--propagator", metavar="NAME[:k=v,…]", default="flow", help="flow, hold, or a learned one")
     group.add_argument("--propagator-checkpoint", metavar="FILE", help="weights of a learned propagator")
     group.add_argument(
         "--fusion", metavar="NAME", default="consensus", help="consensus (default), or replace: the paper's policy"
+    )
+
+
+def add_language(group: Any) -> None:
+    """The audio language model of ``--control-points rcpg``."""
+    group.add_argument("--lm-model", metavar="DIR|ID", help="rcpg: model folder or hub id, or its name on --lm-server")
+    group.add_argument(
+        "--lm-server", metavar="URL", help="rcpg: an OpenAI-compatible server, as http://127.0.0.1:8000/v1"
     )
 
 
@@ -162,6 +171,26 @@ def prediction_of(path: str, args: argparse.Namespace, clip: Clip) -> Prediction
     return read_prediction(path, clip=clip, **reading_of(args))
 
 
+def control_points_of(args: argparse.Namespace) -> Any:
+    """The generator that the flags name, with its language model.
+
+    Raises:
+        CoPropError: a language model is named for a generator that asks none.
+    """
+    from .. import parts
+
+    given = args.control_points
+    named = {k: v for k, v in (("model", args.lm_model), ("server", args.lm_server)) if v}
+    if not named:
+        return given
+    generator = parts.parse(given) if isinstance(given, str) else dict(given)
+    if generator.get("name") != "rcpg":
+        raise CoPropError(
+            f"--lm-model and --lm-server belong to --control-points rcpg, not to '{generator.get('name')}'."
+        )
+    return generator | named
+
+
 def method_of(args: argparse.Namespace) -> CoProp:
     """The method that the flags name."""
     from .. import parts
@@ -170,4 +199,4 @@ def method_of(args: argparse.Namespace) -> CoProp:
     propagator = parts.parse(args.propagator) if isinstance(args.propagator, str) else dict(args.propagator)
     if args.propagator_checkpoint:
         propagator["checkpoint"] = args.propagator_checkpoint
-    return CoProp(control_points=args.control_points, propagator=propagator, fusion=args.fusion)
+    return CoProp(control_points=control_points_of(args), propagator=propagator, fusion=args.fusion)

@@ -23,6 +23,7 @@ BAND_RANGE_DB = 44.0  # bands this far under a cell's strongest are lifted: they
 QUIETER_DB = 24.0
 SILENT_BELOW_DBFS, SOUNDING_ABOVE_DBFS = -55.0, -44.0
 LOUDEST_CELLS = 2
+PLAIN_DB = 6.0  # this far from the threshold there is no doubt
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,25 @@ class Cells:
     """``n`` cells of one stretch of sound.
 
     Attributes:
-        level_db: ``(n,)`` mean power in dB of full scale, between the bands' lowest and highest frequency.
+        margin_db: ``(n,)`` how far each cell's power is above the threshold of silence.
         timbre: ``(n, NUM_CEPSTRA)`` cepstra in dB; entry 0 is the mean level of the bands.
-        active: ``(n,) bool``: something sounds.
     """
 
-    level_db: np.ndarray
+    margin_db: np.ndarray
     timbre: np.ndarray
-    active: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.active)
+        return len(self.margin_db)
+
+    @property
+    def active(self) -> np.ndarray:
+        """``(n,) bool``: something sounds."""
+        return self.margin_db > 0
+
+    @property
+    def plain(self) -> np.ndarray:
+        """``(n,)`` in [0, 1]: how plainly each cell sounds or does not; near the threshold it is neither."""
+        return np.minimum(np.abs(self.margin_db) / PLAIN_DB, 1)
 
 
 def listen(sound: Sound, *, start: int, stop: int) -> Cells:
@@ -52,7 +61,7 @@ def listen(sound: Sound, *, start: int, stop: int) -> Cells:
     bands_db = 10 * np.log10(power)
     bands_db = np.maximum(bands_db, bands_db.max(axis=1, keepdims=True) - BAND_RANGE_DB)
     timbre = dct(bands_db, axis=1, norm="ortho")[:, :NUM_CEPSTRA] / np.sqrt(NUM_MELS)
-    return Cells(level_db, timbre.astype(np.float64), level_db > silence_threshold_dbfs(level_db))
+    return Cells(level_db - silence_threshold_dbfs(level_db), timbre.astype(np.float64))
 
 
 def silence_threshold_dbfs(level_db: np.ndarray) -> float:

@@ -37,8 +37,8 @@ class Prices:
         change: a change of what sounds.
         off_edge: on top of it, a change half a second or more from the nearest edge of a sound window (linear in
             between): labels hold for whole windows.
-        gap_a_s: silence inside a sounding segment.
-        stray_a_s: sound inside a silent segment.
+        gap_a_s: plain silence inside a sounding segment.
+        stray_a_s: plain sound inside a silent segment.
         evidence: weight of one cell's timbre; under 1, because neighbouring cells say partly the same.
         prior_cells: how many cells a source's usual variance counts for where a segment's own is estimated.
         min_cells: no sounding segment is shorter; more than half a second, so that on windows of one second a segment
@@ -78,8 +78,8 @@ def segment_costs(cells: Cells, prices: Prices) -> np.ndarray:
         spread += np.log(variance + LEAST_VARIANCE)
     length = np.arange(n + 1) - np.arange(n + 1)[:, None]
     sounding = 0.5 * prices.evidence * (number + prices.prior_cells) * spread
-    gaps = prices.gap_a_s * (length - number) / CELLS_PER_S
-    costs = np.stack([sounding + gaps, prices.stray_a_s * number / CELLS_PER_S])
+    gaps, strays = (np.maximum(_sums_between(cells.plain * on), 0) / CELLS_PER_S for on in (1 - active, active))
+    costs = np.stack([sounding + prices.gap_a_s * gaps, prices.stray_a_s * strays])
     for state, shortest in ((SOUNDING, prices.min_cells), (SILENT, prices.min_silent_cells)):
         costs[state, length < min(shortest, n)] = _NEVER
     return costs

@@ -1,0 +1,152 @@
+"""Answers on disk: a question is put to a model once. SQLite, readable by its owner alone, shared by processes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import CoPropError
+from . import prompts
+from .model import Answer, AudioLanguageModel, Request, audio_sha256
+
+FILE_NAME = "answers.sqlite"
+MAX_ANSWERS = 500_000  # about 200 MB
+WAIT_S = 60.0
+
+
+def cache_folder() -> Path:
+    """``COPROP_CACHE_DIR``, else the user's cache folder."""
+    if named := os.environ.get("COPROP_CACHE_DIR"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coprop"
+
+
+class AnswerCache:
+    """A table of answers, safe under several processes.
+
+    Args:
+        folder: made if it is not there, for its owner alone.
+        max_answers: bound; the oldest go first.
+
+    Raises:
+        CoPropError: the file there is no cache.
+    """
+
+    def __init__(self, folder: str | Path | None = None, *, max_answers: int = MAX_ANSWERS) -> None:
+        self.folder = cache_folder() if folder is None else Path(folder)
+        self.max_answers = max_answers
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Made before SQLite opens it, so that it never is readable by others, not even for a moment.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        with self._open() as table:
+            table.execute(
+                "CREATE TABLE IF NOT EXISTS answers "
+                "(key TEXT PRIMARY KEY, model TEXT, text TEXT, p_change TEXT, written_s REAL)"
+            )
+
+    @property
+    def path(self) -> Path:
+        return self.folder / FILE_NAME
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one transaction: nothing is shared between threads or held over a fork."""
+        table = sqlite3.connect(self.path, timeout=WAIT_S)
+        try:
+            with table:
+                yield table
+        except sqlite3.DatabaseError as error:
+            raise CoPropError(
+                f"the answer cache '{self.path}' cannot be used ({error}); `coprop cache clear`."
+            ) from error
+        finally:
+            table.close()
+
+    def get(self, key: str) -> Answer | None:
+        """The answer under a key."""
+        with self._open() as table:
+            row = table.execute("SELECT text, p_change FROM answers WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        return Answer(row[0], None if row[1] is None else tuple(json.loads(row[1])))
+
+    def put(self, key: str, model: str, answer: Answer) -> None:
+        """Keep an answer; the first one under a key stays, so that processes agree."""
+        p_change = None if answer.p_change is None else json.dumps(answer.p_change)
+        with self._open() as table:
+            row = (key, model, answer.text, p_change, time.time())
+            table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+            table.execute(
+                "DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (self.max_answers,)
+            )
+
+    def info(self) -> dict[str, Any]:
+        """Where it lies, its size, and answers by model."""
+        with self._open() as table:
+            models = dict(table.execute("SELECT model, count(*) FROM answers GROUP BY model ORDER BY model").fetchall())
+        return {
+            "path": str(self.path),
+            "bytes": self.path.stat().st_size,
+            "answers": sum(models.values()),
+            "models": models,
+        }
+
+
+def clear(folder: str | Path | None = None) -> int:
+    """Remove the cache's file, damaged or not; returns how many bytes that freed."""
+    path = (cache_folder() if folder is None else Path(folder)) / FILE_NAME
+    freed = path.stat().st_size if path.is_file() else 0
+    for name in (path, path.with_name(f"{FILE_NAME}-journal")):
+        name.unlink(missing_ok=True)
+    return freed
+
+
+class Cached(AudioLanguageModel):
+    """A model whose answers are kept.
+
+    Attributes:
+        calls: questions that went to the model itself.
+    """
+
+    def __init__(self, model: AudioLanguageModel, cache: AnswerCache) -> None:
+        self.model, self.cache, self.calls = model, cache, 0
+
+    @property
+    def identity(self) -> str:
+        return self.model.identity
+
+    @property
+    def window_s(self) -> float:  # type: ignore[override]
+        return self.model.window_s
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answers from the cache, and from the model for the questions that are new, in one batch."""
+        keys = [request_key(request, self.identity) for request in requests]
+        known = {key: answer for key in keys if (answer := self.cache.get(key))}
+        new = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+        if new:
+            self.calls += len(new)
+            for key, answer in zip(new, self.model.ask(list(new.values())), strict=True):
+                self.cache.put(key, self.identity, answer)
+                known[key] = answer
+        return [known[key] for key in keys]
+
+
+def request_key(request: Request, identity: str) -> str:
+    """All that an answer depends on: sound, prompts with their examples, model and decoding, constraint, sample."""
+    question = {
+        "audio": audio_sha256(request.audio),
+        "prompts": prompts.VERSION,
+        "messages": [[m.role, m.text, m.audio] for m in request.messages],
+        "model": identity,
+        "constraint": request.constraint and request.constraint.length,
+        "seed": request.seed,
+    }
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()

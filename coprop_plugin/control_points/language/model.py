@@ -1,0 +1,132 @@
+"""The one interface of audio language models, and the data that pass through it."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ...audio.resample import resample
+from ...errors import CoPropError
+from ...structures import Sound
+
+RATE_HZ = 16_000  # what every model here hears
+
+
+class ModelError(CoPropError):
+    """A model that was reached and did not answer: the server broke down, took too long, or gave no numbers."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation; ``audio`` says whether the clip's sound is heard before the text."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    audio: Literal["none", "heard"] = "none"
+
+
+@dataclass(frozen=True)
+class BitList:
+    """The constraint "a list of ``length`` values of 0 or 1, the first one 1", in the forms that servers take."""
+
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise CoPropError(f"a list of control points has at least one value, got the length {self.length}.")
+
+    @property
+    def regex(self) -> str:
+        return rf"\[1(, [01]){{{self.length - 1}}}\]"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        bits = {"type": "integer", "enum": [0, 1]}
+        values = {"type": "array", "items": bits, "minItems": self.length, "maxItems": self.length}
+        return {
+            "type": "object",
+            "properties": {"control_points": values},
+            "required": ["control_points"],
+            "additionalProperties": False,
+        }
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question.
+
+    Attributes:
+        messages: the conversation, the question last.
+        audio: ``(N,) float32``, mono, ``RATE_HZ``.
+        constraint: what form the answer must have (``None``: free text).
+        seed: ``None`` for greedy decoding, else that of one sample.
+    """
+
+    messages: tuple[Message, ...]
+    audio: np.ndarray
+    constraint: BitList | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote, and its ``(T,)`` probabilities of a control point where the back-end sees them."""
+
+    text: str
+    p_change: tuple[float, ...] | None = None
+
+
+class AudioLanguageModel(ABC):
+    """Something that hears a sound and answers questions about it.
+
+    Attributes:
+        window_s: the longest sound it hears; longer ones must be cut before.
+    """
+
+    window_s: float = 30.0
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Model, revision and decoding parameters: answers of two identities are never mixed up. Holds no secret."""
+
+    @abstractmethod
+    def ask(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer several questions, in order.
+
+        Raises:
+            ModelError: the model was reached and did not answer.
+            CoPropError: it is not there, or not allowed to be used.
+        """
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        audio: np.ndarray,
+        constraint: BitList | None = None,
+        *,
+        seed: int | None = None,
+    ) -> Answer:
+        """Answer one question; see :class:`Request`."""
+        return self.ask([Request(tuple(messages), audio, constraint, seed)])[0]
+
+
+def model_audio(sound: Sound, start_s: float, stop_s: float) -> np.ndarray:
+    """``(N,) float32`` at ``RATE_HZ``: the stretch of sound as models hear it, rounded to 16 bits as a wav holds it."""
+    samples = resample(sound.window(start_s, stop_s), sound.rate_hz, RATE_HZ)
+    return (pcm16(samples) / np.float32(32768)).astype(np.float32)
+
+
+def pcm16(samples: np.ndarray) -> np.ndarray:
+    """``(N,)`` samples in [-1, 1] as little-endian 16-bit integers."""
+    return np.clip(np.round(np.asarray(samples, np.float64) * 32768), -32768, 32767).astype("<i2")
+
+
+def audio_sha256(samples: np.ndarray, rate_hz: int = RATE_HZ) -> str:
+    """The identity of a sound: its rate and samples of 16 bits, whatever file they came from."""
+    return hashlib.sha256(f"{rate_hz}:".encode() + pcm16(samples).tobytes()).hexdigest()

@@ -1,0 +1,60 @@
+"""From what a user names to a model: local, on a server, or recorded; with the cache of answers before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import CoPropError
+from .cache import AnswerCache, Cached
+from .model import AudioLanguageModel
+from .replay import Replay
+
+
+def open_model(
+    model: AudioLanguageModel | str | Path | None,
+    *,
+    server: str | None = None,
+    replay: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    cache: str | Path = "default",
+    **options: Any,
+) -> AudioLanguageModel:
+    """The model that is named; recorded answers are not cached again.
+
+    Args:
+        model: an object (then nothing else is given), a folder or hub id, or with ``server`` the name there.
+        server: address of an OpenAI-compatible server.
+        replay: file of recorded answers, or the records.
+        cache: folder, ``"default"`` or ``"off"``.
+        options: of the back-end.
+
+    Raises:
+        CoPropError: nothing is named, or too much.
+        TypeError: an option that the back-end does not have.
+    """
+    if replay is not None:
+        if model is not None or server is not None or options:
+            raise CoPropError("recorded answers (replay) need no model, no server and no options.")
+        return Replay(replay)
+    opened: AudioLanguageModel
+    if isinstance(model, AudioLanguageModel):
+        if server is not None or options:
+            raise CoPropError("a model that is given as an object takes no server and no options.")
+        opened = model
+    elif server is not None:
+        from .server import ServerModel
+
+        opened = ServerModel(server, model=None if model is None else str(model), **options)
+    elif model is not None:
+        from .local import LocalModel
+
+        opened = LocalModel(model, **options)
+    else:
+        raise CoPropError(
+            "rcpg asks an audio language model: name a folder or hub id (--lm-model, or rcpg:model=…), a server "
+            "(--lm-server), or recorded answers (rcpg:replay=FILE). Without a model take changepoint."
+        )
+    if str(cache) == "off":
+        return opened
+    return Cached(opened, AnswerCache(None if str(cache) == "default" else cache))

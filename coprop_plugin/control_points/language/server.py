@@ -1,0 +1,235 @@
+"""Audio language models behind any OpenAI-compatible server: vLLM, llama.cpp, ``transformers serve``, the cloud."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import os
+import threading
+import wave
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import numpy as np
+
+from ...errors import CoPropError, unknown_name
+from .model import RATE_HZ, Answer, AudioLanguageModel, BitList, ModelError, Request, pcm16
+from .transport import AnswerTooLarge, AnswerTooSlow, check_url, open_client
+
+KEY_VARIABLE = "COPROP_LM_KEY"
+MAX_BYTES = 1 << 20
+Constrained = Literal["auto", "structured_outputs", "guided_regex", "json_schema", "none"]
+KINDS = ("structured_outputs", "guided_regex", "json_schema", "none")  # vLLM >= 0.12, vLLM < 0.12, portable, free
+REFUSED_FIELD = (400, 422)  # what servers say to a field that they do not know
+TRANSIENT = (408, 409, 429)
+
+_log = logging.getLogger("coprop_plugin")
+
+
+class ServerModel(AudioLanguageModel):
+    """A model on a server; the sound is sent as a wav of 16 bits and 16 kHz.
+
+    Retries with backoff after 408, 409, 429, 5xx and broken connections. A constraint that the server refuses is
+    replaced by the next kind, at last by none, and stays so.
+
+    Args:
+        url: base of the API, as ``http://127.0.0.1:8000/v1``.
+        model: its name there; by default the only one that the server lists.
+        constrained: how answers are constrained; ``auto`` tries all kinds.
+        timeout_s, retries, in_flight, max_bytes: limits of a request, its repetitions, requests at a time, bytes read.
+        max_new_tokens, temperature: longest answer; temperature of samples (greedy without a seed).
+
+    The key, if one is needed, is taken from the environment variable ``COPROP_LM_KEY`` and kept nowhere else.
+
+    Raises:
+        CoPropError: no URL, or one that would carry the key in the clear.
+        MissingExtra: ``openai`` is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        constrained: Constrained = "auto",
+        timeout_s: float = 60.0,
+        retries: int = 2,
+        in_flight: int = 4,
+        max_bytes: int = MAX_BYTES,
+        max_new_tokens: int = 128,
+        temperature: float = 0.7,
+    ) -> None:
+        if constrained not in ("auto", *KINDS):
+            raise unknown_name("constraint of a server", constrained, ("auto", *KINDS))
+        if not (timeout_s > 0 and retries >= 0 and in_flight >= 1 and max_bytes >= 1 and max_new_tokens >= 1):
+            raise CoPropError("timeout_s, in_flight, max_bytes and max_new_tokens are positive, retries 0 or more.")
+        key = os.environ.get(KEY_VARIABLE) or None
+        self.url = check_url(url, has_key=key is not None)
+        self._client, self._broken = open_client(
+            self.url, key=key, timeout_s=timeout_s, retries=retries, max_bytes=max_bytes
+        )
+        self._key, self._named = key, model
+        self.constrained, self.in_flight = constrained, in_flight
+        self.max_new_tokens, self.temperature = max_new_tokens, temperature
+        self._kinds: list[str] = list(KINDS) if constrained == "auto" else list(dict.fromkeys([constrained, "none"]))
+        self._slots, self._lock, self._told = threading.BoundedSemaphore(in_flight), threading.Lock(), False
+
+    @property
+    def identity(self) -> str:
+        """Address and model. The server tells no revision: a model exchanged under its own name is not noticed."""
+        decoding = f"tokens={self.max_new_tokens},temperature={self.temperature},constrained={self.constrained}"
+        return f"server:{self.url}#{self.model_name()}:{decoding}"
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer]:
+        """Send the questions, ``in_flight`` at a time.
+
+        Raises:
+            ModelError: the server broke down, took too long, or its answer is no chat completion.
+            CoPropError: nothing listens there, or it refuses key, model or path.
+        """
+        self._tell()
+        if len(requests) == 1:
+            return [self._ask(requests[0])]
+        with ThreadPoolExecutor(max_workers=self.in_flight) as pool:
+            return list(pool.map(self._ask, requests))
+
+    def _tell(self) -> None:
+        with self._lock:
+            if not self._told:
+                _log.warning("the sound of your clips is sent to %s", self.url)
+                self._told = True
+
+    def _ask(self, request: Request) -> Answer:
+        body: dict[str, Any] = {
+            "model": self.model_name(),
+            "messages": _chat(request),
+            "max_tokens": self.max_new_tokens,
+            "temperature": 0.0 if request.seed is None else self.temperature,
+        }
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.constraint is None:
+            return Answer(self._text(self._send(body)))
+        for kind in tuple(self._kinds):
+            try:
+                return Answer(self._text(self._send(body | _constraint(kind, request.constraint))))
+            except _Refused as refused:
+                if kind == "none":
+                    raise CoPropError(str(refused)) from None
+                with self._lock:
+                    if kind in self._kinds:
+                        self._kinds.remove(kind)
+        raise AssertionError("the kind 'none' ends the loop")
+
+    def model_name(self) -> str:
+        """The model's name on the server: as given, or the only one that it lists (asked once).
+
+        Raises:
+            CoPropError: none was given, and the server lists several.
+        """
+        if self._named is None:
+            listed = self._read(lambda: self._client.models.with_raw_response.list()).get("data")
+            names = [str(row["id"]) for row in listed or () if isinstance(row, dict) and "id" in row]
+            if len(names) > 1:
+                raise CoPropError(f"{self.url} has several models, name one (--lm-model): {', '.join(names)[:500]}")
+            self._named = names[0] if names else "default"  # servers of one model may list none and take any name
+        return self._named
+
+    def _send(self, body: dict[str, Any]) -> dict[str, Any]:
+        known = {"model", "messages", "max_tokens", "temperature", "seed", "response_format"}
+        extra = {name: value for name, value in body.items() if name not in known}
+        stated = {name: value for name, value in body.items() if name in known}
+        return self._read(lambda: self._client.chat.completions.with_raw_response.create(**stated, extra_body=extra))
+
+    def _read(self, call: Any) -> dict[str, Any]:
+        """The JSON object that a call gives; the client's errors in our words, without what it sent."""
+        import openai
+
+        try:
+            with self._slots:
+                data = json.loads(call().http_response.content)
+        except openai.APIStatusError as error:
+            said = self._redacted(error.response.text[:300])
+            if error.status_code in REFUSED_FIELD:
+                raise _Refused(f"{self.url} refuses the question ({error.status_code}): {said}") from None
+            if error.status_code in TRANSIENT or error.status_code >= 500:
+                raise ModelError(f"{self.url} answers {error.status_code}: {said}") from None
+            raise CoPropError(f"{self.url} answers {error.status_code}: {said}") from None
+        except openai.APIConnectionError as error:
+            raise self._connection_error(error.__cause__ or error) from None
+        except (AnswerTooLarge, AnswerTooSlow, self._broken) as error:
+            raise self._connection_error(error) from None
+        except (ValueError, RecursionError):
+            raise ModelError(f"{self.url}: the answer is no JSON.") from None
+        if not isinstance(data, dict):
+            raise ModelError(f"{self.url}: the answer is no JSON object.")
+        return data
+
+    def _connection_error(self, error: BaseException) -> CoPropError:
+        kind = type(error).__name__
+        if isinstance(error, AnswerTooLarge):
+            return ModelError(f"{self.url}: the answer is larger than is read, or packed.")
+        if isinstance(error, AnswerTooSlow) or "Timeout" in kind:
+            return ModelError(f"{self.url}: no answer in time.")
+        said = self._redacted(str(error))[:200]
+        if kind == "ConnectError":
+            return CoPropError(f"nothing answers at {self.url} ({said}); is the server up?")
+        return ModelError(f"{self.url}: the connection broke ({said}).")
+
+    def _redacted(self, text: str) -> str:
+        """A server may echo what it was sent."""
+        return text.replace(self._key, "***") if self._key else text
+
+    def _text(self, data: dict[str, Any]) -> str:
+        try:
+            content = data["choices"][0]["message"]["content"]
+            if isinstance(content, list):  # some servers answer in blocks, as they are asked
+                content = "".join(block.get("text", "") for block in content)
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise ModelError(f"{self.url}: the answer is no chat completion.") from None
+        if content is not None and not isinstance(content, str):
+            raise ModelError(f"{self.url}: the answer holds no text.")
+        return self._redacted(content or "")
+
+
+class _Refused(CoPropError):
+    """The server does not take the question in this form."""
+
+
+def _chat(request: Request) -> list[dict[str, Any]]:
+    """The conversation in the API's form; the sound stands before the text of its turn."""
+    turns: list[dict[str, Any]] = []
+    for message in request.messages:
+        text = {"type": "text", "text": message.text}
+        if message.audio == "heard":
+            sound = {"data": wav_base64(request.audio), "format": "wav"}
+            turns.append({"role": message.role, "content": [{"type": "input_audio", "input_audio": sound}, text]})
+        else:
+            turns.append({"role": message.role, "content": message.text if message.role == "assistant" else [text]})
+    return turns
+
+
+def _constraint(kind: str, constraint: BitList) -> dict[str, Any]:
+    """The field of the request's body that asks for the list."""
+    if kind == "structured_outputs":
+        return {"structured_outputs": {"regex": constraint.regex}}
+    if kind == "guided_regex":
+        return {"guided_regex": constraint.regex}
+    if kind == "json_schema":
+        schema = {"name": "control_points", "strict": True, "schema": constraint.schema}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    return {}
+
+
+def wav_base64(samples: np.ndarray) -> str:
+    """``(N,)`` mono samples at ``RATE_HZ`` as a wav file of 16 bits, in base64."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(pcm16(samples).tobytes())
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
