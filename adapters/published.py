@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import CoPropError
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, BINARY, Clip, FrameSpool, FrameStack, Prediction
 from ..structures.prediction import Kind
-from .backbones.images import normalise, resize_bilinear
+from .backbones.images import as_in_avsbench, normalise, resize_bilinear
 from .base import Adapter, check_frames
 from .sound import Missing, SecondExamples
 
@@ -40,14 +40,16 @@ class PublishedAdapter(Adapter):
 
     Attributes:
         together: how many frames the network sees as one clip; 1 where frames never meet.
-        size: height and width that frames are resized to, and those of the scores.
-        score_size: of the scores, in pixels.
+        size: height and width in pixels that the loader resizes frames to.
+        prepared: whether the loader finds frames of 224 x 224 px on disk (S4, MS3), which others are first made into.
+        score_size: height and width of the scores.
         stretch_s, missing: see :class:`SecondExamples`.
     """
 
     kind: Kind | None = "logit"
     together = 1
     size: tuple[int, int] = (224, 224)
+    prepared = False
     score_size: tuple[int, int] = (224, 224)
     stretch_s = 5
     missing: Missing = "repeat"
@@ -142,8 +144,9 @@ class PublishedAdapter(Adapter):
             return self.answer(clip, batch, alone=alone).float().cpu().numpy()
 
     def resized(self, clip: Clip, indices: list[int]) -> np.ndarray:
-        """``(n, h, w, 3) uint8``: frames by the published resize rule."""
-        return resize_bilinear((clip.frames[t] for t in indices), self.size)
+        """``(n, h, w, 3) uint8``: frames by the published resize rules."""
+        frames = (np.asarray(clip.frames[t]) for t in indices)
+        return resize_bilinear(map(as_in_avsbench, frames) if self.prepared else frames, self.size)
 
     def _examples(self, clip: Clip) -> SecondExamples:
         return SecondExamples(clip, stretch_s=self.stretch_s, missing=self.missing)

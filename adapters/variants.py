@@ -136,16 +136,16 @@ def load_variant(
     else:
         state, what = read_state_dict(checkpoint, trust_pickle=trust_pickle), f"'{checkpoint}'"
     if chosen is None:
-        chosen = _only_fit([v.fit(state) for v in variants], state, what)
+        chosen = _only_fit([v.fit(state) for v in variants], what)
     return chosen, chosen.load(state, what=what)
 
 
-def _only_fit(fits: Sequence[Fit], state: State, what: str) -> Variant:
+def _only_fit(fits: Sequence[Fit], what: str) -> Variant:
     exact = [fit.variant for fit in fits if fit.exact]
     if len(exact) > 1:
         raise CheckpointError(
             f"{what} fits several variants of {exact[0].part}: {', '.join(v.name for v in exact)}. "
-            f"Say which with variant=NAME (or give the model's config)."
+            "Say which with variant=NAME (or give the model's config)."
         )
     # the nearest variant's strict loader says what is wrong
     return exact[0] if exact else min(fits, key=lambda fit: fit.distance).variant

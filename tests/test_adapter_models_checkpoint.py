@@ -163,7 +163,7 @@ def write_wrong(folder: Path, what: str, good: Path) -> Path:
         case "cut":
             path.write_bytes(content[: len(content) // 2])
         case "hostile":
-            path.write_bytes(pickle.dumps({"model": Hostile()}))
+            path.write_bytes(pickle.dumps({"model": Hostile()}, protocol=2))
         case "hostile zip":
             torch.save({"model": Hostile()}, path)
         case "list":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig, class_scores
 from coprop_plugin.adapters.avsegformer.network import AVSegFormer
 from coprop_plugin.adapters.backbones.deformable import DeformableAttention, token_centres
-from coprop_plugin.adapters.backbones.images import normalise, resize_bilinear
+from coprop_plugin.adapters.backbones.images import as_in_avsbench, normalise, resize_bilinear
 from coprop_plugin.adapters.backbones.positions import sine_position
 from coprop_plugin.adapters.backbones.pvt_v2 import PvtV2B5
 from coprop_plugin.adapters.backbones.resnet import ResNet50
@@ -264,6 +264,16 @@ def test_frames_of_the_right_size_are_not_resampled() -> None:
     picture = noise(2, 32, 48, 3)
     np.testing.assert_array_equal(resize_bilinear(picture, (32, 48)), picture)
     assert resize_bilinear(picture, (20, 10)).shape == (2, 20, 10, 3)
+
+
+def test_s4_frames_are_made_as_avsbench_made_them() -> None:
+    picture = noise(448, 672, 3)
+    small = as_in_avsbench(picture)
+    assert small.shape == (224, 224, 3)
+    # no antialiasing: OpenCV's bilinear reads two neighbours a side, here of exactly half and a third of the size
+    expected = (picture[0::2][:, 1::3].astype(int) + picture[1::2][:, 1::3]) / 2
+    assert np.abs(small - expected).max() <= 1
+    assert as_in_avsbench(small) is small
 
 
 @pytest.mark.needs("gpu")

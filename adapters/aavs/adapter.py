@@ -28,6 +28,7 @@ from .network import (
     UNUSED_IN_STAGE_1,
     Aavs,
     AavsConfig,
+    Output,
     class_scores,
     config_of,
 )
@@ -102,7 +103,7 @@ class AavsAdapter(PublishedAdapter):
             self.kind, self.stretch_s = "probability", 10
         elif first_stage is not None:
             raise CoPropError("first_stage= is for stage 2 of aavs; this checkpoint is stage 1.")
-        shared = {"audio_checkpoint": self.vggish, "features": features, "device": device}
+        shared = {"audio_checkpoint": self.vggish, "features": features, "device": device, "precision": precision}
         self._first = FirstStage(first_stage, shared) if self.variant.name == "stage2" else None
 
     def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
@@ -111,7 +112,9 @@ class AavsAdapter(PublishedAdapter):
         if self._first is not None:
             masks = np.stack([self._first.mask(clip, t) for t in batch.indices])
             boost = torch.from_numpy(masks.astype(np.float32)).to(self.device)
-        scores = class_scores(self.network(batch.frames, audio, boost=boost)).float()
+        classes, masks = self.network(batch.frames, audio, boost=boost)
+        with torch.autocast(self.device.type, enabled=False):  # the label is the argmax of close sums
+            scores = class_scores(Output(classes.float(), masks.float()))
         label = scores.argmax(1, keepdim=True)
         if self._first is None:
             return torch.cat([2 * scores[:, 1:] - scores[:, :1], label], dim=1)

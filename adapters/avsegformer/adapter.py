@@ -32,8 +32,8 @@ VARIANTS = tuple(_variant(backbone, task) for backbone in BACKBONES for task in 
 class AVSegFormerAdapter(PublishedAdapter):
     """AVSegFormer (AAAI 2024), PVT-v2-B5 or ResNet-50, for S4, MS3 (binary) or AVSS (70 classes).
 
-    S4 and MS3 frames are resized to 512 x 512 whatever the config says, as the published loader does; AVSS frames to
-    224 x 224. Its VGGish is in the checkpoint. Frames never meet, so a frame alone gives what it gives in its clip.
+    S4 and MS3 frames are made 224 x 224, as AVSBench has them, and then resized to 512 x 512 whatever the config says,
+    as the published loader does; AVSS frames are resized to 224 x 224. Its VGGish is in the checkpoint. Frames never meet, so a frame alone gives what it gives in its clip.
 
     Args:
         checkpoint: the published ``.pth``, safetensors, or a state dict.
@@ -72,6 +72,7 @@ class AVSegFormerAdapter(PublishedAdapter):
         if semantic:
             self.stretch_s, self.missing = 10, "zero"
         else:
+            self.prepared = True
             self.size = self.score_size = (512, 512)
         super().__init__(
             network,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from torch import Tensor
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+AVSBENCH_PX = 224
 
 
 def normalise(frames: np.ndarray | Tensor) -> Tensor:
@@ -21,10 +23,16 @@ def normalise(frames: np.ndarray | Tensor) -> Tensor:
     return (x - mean) / std
 
 
+def as_in_avsbench(frame: np.ndarray) -> np.ndarray:
+    """A frame as AVSBench's S4 and MS3 hold it: 224 x 224 by OpenCV's bilinear resize, the aspect ratio not kept."""
+    size = (AVSBENCH_PX, AVSBENCH_PX)
+    return frame if frame.shape[:2] == size else cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+
+
 def resize_bilinear(frames: Iterable[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     """Frames ``(H, W, 3) uint8`` as ``(N, h, w, 3) uint8``: PIL's bilinear filter, the aspect ratio not kept.
 
-    This is what all published AVS loaders do; PIL's filter widens when it shrinks, unlike OpenCV's and torch's.
+    This is what the published loaders that resize do; PIL's filter widens when it shrinks, unlike OpenCV's and torch's.
     """
     height, width = size
     return np.stack(

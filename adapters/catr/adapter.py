@@ -21,7 +21,7 @@ VARIANTS = (Variant("catr", "pvt_v2_b5", lambda _: Catr(), UNUSED),)
 class CatrAdapter(PublishedAdapter):
     """CATR (ACM MM 2023), PVT-v2-B5, binary masks.
 
-    Frames are resized to 224 x 224, normalised, and then enlarged to 448 x 448; each frame's answer is the mask of the
+    Frames are made 224 x 224, as AVSBench has them, normalised, and then enlarged to 448 x 448; each frame's answer is the mask of the
     query that says most clearly that it is the sounding object. The network hears the five seconds of a window as a
     set, without their order. A frame alone stands for five equal ones, another function than within its clip.
 
@@ -39,6 +39,7 @@ class CatrAdapter(PublishedAdapter):
     name = "catr"
     frame_equals_clip = False
     together = CLIP_FRAMES
+    prepared = True
 
     def __init__(
         self,

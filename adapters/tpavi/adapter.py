@@ -67,6 +67,7 @@ class TpaviAdapter(PublishedAdapter):
         semantic = self.variant.name.endswith("-avss")
         if semantic:
             self.stretch_s, self.missing = 10, "zero"
+        self.prepared = not semantic
         super().__init__(
             network,
             class_ids=AVSBENCH_CLASSES if semantic else BINARY,

@@ -39,14 +39,14 @@ def run(args: argparse.Namespace) -> int:
 
     state = read_state_dict(args.file, trust_pickle=args.trust_pickle)
     if args.action == "convert":
-        return convert(state, args.output)
+        return convert(state, args.output, as_json=args.json)
     findings = inspect(state)
     findings = {"file": str(args.file), **findings}
     print(json.dumps(findings, indent=2) if args.json else as_text(findings))
     return 0 if findings["fits"] else 1
 
 
-def convert(state: Mapping[str, Tensor], output: str | None) -> int:
+def convert(state: Mapping[str, Tensor], output: str | None, *, as_json: bool = False) -> int:
     """Write a state dict as safetensors; names and values stay as they are.
 
     Raises:
@@ -60,7 +60,7 @@ def convert(state: Mapping[str, Tensor], output: str | None) -> int:
         raise CheckpointError(f"convert needs an output called NAME.safetensors, got '{output}'.")
     with atomic_write(Path(output)) as file:
         file.write(save(dict(state), metadata={"format": "pt"}))
-    print(f"{output}: {len(state)} entries")
+    print(json.dumps({"file": output, "entries": len(state)}) if as_json else f"{output}: {len(state)} entries")
     return 0
 
 

@@ -59,7 +59,7 @@ def load_into(
             weights look like.
     """
     ours, drop = module.state_dict(), tuple(drop)
-    given = {name: value for name, value in state.items() if name in ours or not name.startswith(drop or ("\0",))}
+    given = {name: value for name, value in state.items() if name in ours or not name.startswith(drop)}
     mismatched = [
         f"{name} is {tuple(given[name].shape)}, expected {tuple(ours[name].shape)}"
         for name in ours

@@ -10,8 +10,11 @@ import importlib.util
 import json
 import os
 import re
+import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,9 +27,13 @@ from coprop_plugin.adapters.aavs import network as aavs
 from coprop_plugin.adapters.avsegformer import network as avsegformer
 from coprop_plugin.adapters.backbones import images, pvt_v2, resnet
 from coprop_plugin.adapters.catr import network as catr
+from coprop_plugin.adapters.published import PublishedAdapter
+from coprop_plugin.adapters.sound import SecondExamples
 from coprop_plugin.adapters.tpavi import network as tpavi
 from coprop_plugin.adapters.variants import Variant
 from coprop_plugin.audio.vggish import log_mel_examples
+from coprop_plugin.media.reader import read_clip
+from coprop_plugin.media.sound import read_sound
 
 REFERENCE = Path(
     os.environ.get("COPROP_REFERENCE_DIR", Path(__file__).resolve().parents[2] / "../shared/reference")
@@ -272,3 +279,45 @@ def aavs_config(layout: str) -> aavs.AavsConfig:
         decoder_layers=config["decoder_layers"] - 1,
         decoder_hidden=config["dim_feedforward"],
     )
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small tree in AVSBench's layouts, which the published loaders have read."""
+    folder = tmp_path_factory.mktemp("avsbench")
+    with tarfile.open(REFERENCE / "cases" / "avsbench_mini.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "avsbench_mini"
+
+
+@pytest.mark.needs("reference")
+@pytest.mark.parametrize(
+    ("item", "frames", "sound", "size", "within"),
+    [
+        ("avsegformer_s4.test.0", "{s4}/visual_frames/test/{b}", "{s4}/audio_wav/test/{b}.wav", 512, 1e-5),
+        ("avsegformer_ms3.test.0", "{ms3}/visual_frames/mixC_1", "{ms3}/audio_wav/test/mixC_1.wav", 512, 1e-5),
+        ("avsbench_s4.test.0", "{s4}/visual_frames/test/{b}", "{s4}/audio_wav/test/{b}.wav", 224, 1e-5),
+        ("avsbench_s4.val.0", "{s4}/visual_frames/val/{d}", "{s4}/audio_wav/val/{d}.wav", 224, 1e-5),
+        ("avss.val.0", "AVSS/v1m/mixC_1_0_5000/frames", "AVSS/v1m/mixC_1_0_5000/audio.wav", 224, 0.036),
+        ("avss.test.1", "AVSS/v2/newF_1000_11000/frames", "AVSS/v2/newF_1000_11000/audio.wav", 224, 0.036),
+    ],
+)
+def test_published_loaders(item: str, frames: str, sound: str, size: int, within: float, tree: Path) -> None:
+    """From files to what the networks see and hear, as the published data loaders gave it."""
+    places = {
+        "s4": "Single-source/s4_data",
+        "ms3": "Multi-sources/ms3_data",
+        "b": "dog_barking/vidB_0002",
+        "d": "dog_barking/shortD",
+    }
+    clip = read_clip(tree / frames.format(**places), audio=tree / sound.format(**places))
+    clip = replace(clip, sound=read_sound(tree / sound.format(**places)))  # the reader pads it to the frames' length
+    data = read_case("avsbench_mini")
+    theirs = data[f"{item}.imgs"][: clip.num_frames]
+    semantic = item.startswith("avss")
+    loader = SimpleNamespace(prepared=not semantic, size=(size, size))
+    seen = images.normalise(PublishedAdapter.resized(loader, clip, list(range(clip.num_frames))))[:, :, ::16, ::16]
+    assert np.abs(seen.numpy() - theirs).max() < within
+    if f"{item}.log_mel" in data:
+        heard = SecondExamples(clip, stretch_s=5, missing="repeat").of(range(clip.num_frames))
+        np.testing.assert_allclose(heard[:, :, ::8, ::8], data[f"{item}.log_mel"], atol=1e-3)
