@@ -1,4 +1,4 @@
-# make demo | test | test-heavy | lint | bench | doctor | clean      (each sets up .venv first where it is not there)
+# make demo | test | test-heavy | lint | bench | bench-{propagator,adapters,rescore} | doctor | clean      (each sets up .venv first where it is not there)
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE  ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-heavy lint bench doctor clean
+.PHONY: demo test test-heavy lint bench bench-adapters bench-propagator bench-rescore doctor clean
 
 demo: $(READY)
 	$(BIN)/coprop demo -o demo
@@ -29,6 +29,15 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/metrics.py
+
+bench-adapters: $(READY)
+	$(BIN)/python benchmarks/adapters.py
+
+bench-propagator: $(READY)
+	$(BIN)/python benchmarks/propagator.py
+
+bench-rescore: $(READY)
+	$(BIN)/python benchmarks/rescore.py
 
 doctor: $(READY)
 	$(BIN)/coprop doctor

@@ -6,6 +6,7 @@ Names are loaded on first use (PEP 562): importing the package imports neither t
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -52,3 +53,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if "mmengine" in sys.modules:  # a config or a tool of OpenMMLab imports us: make our names known there
+    importlib.import_module("coprop_plugin.registry")

@@ -18,12 +18,18 @@ from .options import with_config
 VERBS = {
     "refine": "mend the masks of one clip",
     "points": "find the control points of a clip's sound",
+    "annotate": "write a benchmark's training clips as examples for an audio language model",
     "score": "score saved predictions against the truth, under named protocols",
+    "rescore": "refine and re-score a whole benchmark's saved predictions",
     "study": "compare policies, propagators and control points on clips with known truth",
     "synth": "make audio-visual clips with exact masks and control points",
     "data": "check a benchmark on disk",
     "report": "make the HTML report of a refined clip again",
+    "test": "test an OpenMMLab config's model, before and after refinement (runs the config as code)",
+    "train": "train an OpenMMLab config's model (runs the config as code)",
+    "configs": "list, show or locate the OpenMMLab configs that come with the package",
     "checkpoint": "say which model a weights file fits, or write it as safetensors",
+    "cache": "show or remove the kept answers of audio language models",
     "demo": "the main job on an example made on the spot",
     "doctor": "versions, decoders, GPU and caches in one block for a bug report",
 }

@@ -1,0 +1,26 @@
+"""``coprop train``: run an OpenMMLab config's training; its validation shows the refined metrics too."""
+
+from __future__ import annotations
+
+import argparse
+
+from .test import add_runner
+
+HELP = """Train the model of an OpenMMLab config. The config is Python code, and it is run: take only one you trust.
+With a CoPropHook in it, save_best='coprop/mIoU' keeps the checkpoint whose refined masks are best."""
+EXAMPLES = """  coprop train my_config.py
+  coprop train my_config.py pretrained.pth --set train_cfg.max_epochs=5
+  coprop train my_config.py work_dirs/my_config/epoch_3.pth --resume"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_runner(parser)
+    parser.add_argument("--resume", action="store_true", help="go on where CKPT ended: its epoch and optimizer too")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..engine.run import read_config, train_config
+
+    config = read_config(args.config_file, options=args.set, work_dir=args.work_dir)
+    train_config(config, args.checkpoint, resume=args.resume)
+    return 0

@@ -1,0 +1,83 @@
+"""``AVSBenchDataset``: S4, MS3, AVSS and MOC for MMEngine, a frame or a whole clip a sample."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+from ..datasets.avsbench import AVSBench, LayoutName, open_dataset
+from ..datasets.layouts import Video
+from ..errors import unknown_name
+from ..media.palette import voc_palette
+from ..structures import AVSBENCH_NAMES
+
+
+@DATASETS.register_module()
+class AVSBenchDataset(BaseDataset):
+    """AVSBench on disk (``coprop_plugin.datasets.avsbench``).
+
+    A sample names its video (``video_id``, ``num_frames``, ``audio_path``, ``sampling``) and its pictures: with
+    ``unit='frame'`` ``frame_idx`` and ``img_path``, with ``unit='clip'`` ``frame_paths``. Label 0 is the background.
+
+    Args:
+        data_root: see ``open_dataset``.
+        split: ``train``, ``val`` or ``test``.
+        layout: ``s4``, ``ms3``, ``avss`` or ``auto``.
+        unit: what one sample is: a ``frame`` for mmseg's models, a ``clip`` for audio-visual ones.
+        videos: only these ids (a MOC list, for example); by default all of the split.
+        options: those of mmengine's ``BaseDataset`` (``pipeline``, ``indices``, …).
+
+    Raises:
+        CoPropError: no such data set, split, unit or video, or files that are missing.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        *,
+        split: str = "test",
+        layout: LayoutName = "auto",
+        unit: Literal["frame", "clip"] = "frame",
+        videos: list[str] | None = None,
+        **options: Any,
+    ) -> None:
+        if unit not in ("frame", "clip"):
+            raise unknown_name("unit", unit, ("frame", "clip"))
+        self.bench: AVSBench = open_dataset(data_root, layout=layout)
+        self.split, self.unit, self.videos = split, unit, videos
+        semantic = len(self.bench.layout.class_ids) > 1
+        classes = tuple(AVSBENCH_NAMES) if semantic else ("background", "object")
+        palette = voc_palette(len(classes)) if semantic else voc_palette(256)[[0, 255]]
+        metainfo = {"classes": classes, "palette": palette.tolist(), **(options.pop("metainfo", None) or {})}
+        super().__init__(data_root=data_root, metainfo=metainfo, **options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One entry a frame, or a clip, in the order of the data set's table."""
+        chosen = self.bench.videos(self.split)
+        if self.videos is not None:
+            known = {video.video_id: video for video in chosen}
+            if strange := [name for name in self.videos if name not in known]:
+                raise unknown_name("video", strange[0], known)
+            chosen = tuple(known[name] for name in self.videos)
+        return [entry for video in chosen for entry in self._entries(video)]
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """An entry, with the opened data set that the transforms read masks from."""
+        return {**super().get_data_info(idx), "avsbench": self.bench}
+
+    def _entries(self, video: Video) -> list[dict[str, Any]]:
+        layout, count = self.bench.layout, self.bench.num_frames(video)
+        paths = [str(self.bench.path(layout.frame_file(video, t))) for t in range(count)]
+        common = {
+            "video_id": video.video_id,
+            "num_frames": count,
+            "audio_path": str(self.bench.path(layout.sound_file(video))),
+            "sampling": "avsbench",
+            "reduce_zero_label": False,
+            "seg_fields": [],
+        }
+        if self.unit == "clip":
+            return [{**common, "frame_paths": paths}]
+        return [{**common, "frame_idx": t, "img_path": path} for t, path in enumerate(paths)]

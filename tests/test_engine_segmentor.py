@@ -1,0 +1,57 @@
+"""The wrapped segmentor: the hook's refined numbers, the base model's weights by their own names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import toy_runner as toy
+from toy_runner import LateModel, Runner
+
+from coprop_plugin.engine.samplers import VideoBatchSampler
+from coprop_plugin.engine.segmentor import CoPropSegmentor
+from coprop_plugin.errors import CoPropError
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+class Shared(LateModel):
+    """A model whose preprocessor has weights too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data_preprocessor.register_buffer("mean", torch.ones(3))
+        self.body = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+
+
+def test_its_numbers_are_those_of_the_hook(tmp_path: Path) -> None:
+    data = toy.toy_data(tmp_path / "data")
+    hooked = toy.config(data, tmp_path / "hook", hooks=[{"type": "CoPropHook"}])
+    refined = Runner.from_cfg(hooked).test()["coprop/mIoU"]
+    wrapped = toy.config(data, tmp_path / "wrapped", hooks=[])
+    wrapped.model = {"type": "CoPropSegmentor", "segmentor": {"type": "LateModel"}}
+    wrapped.test_dataloader["batch_sampler"] = {"type": "VideoBatchSampler"}
+    assert Runner.from_cfg(wrapped).test() == {"mIoU": refined}
+    wrapped.test_dataloader.pop("batch_sampler")
+    with pytest.raises(CoPropError, match=r"holds its frames \[0, 1\] of 5.*VideoBatchSampler"):
+        Runner.from_cfg(wrapped).test()
+    with pytest.raises(CoPropError, match=r"needs sampler=dict\(type='VideoSampler'\), got list"):
+        VideoBatchSampler([])
+
+
+@pytest.mark.parametrize("inside", ["alone", "in a module"])
+def test_weights_keep_the_names_of_the_base(inside: str) -> None:
+    base = Shared()
+    for parameter in base.parameters():
+        torch.nn.init.normal_(parameter)
+    wrapper: torch.nn.Module = CoPropSegmentor(Shared())
+    expected = {name: value.clone() for name, value in base.state_dict().items()}
+    if inside == "in a module":  # as DistributedDataParallel holds it
+        wrapper = torch.nn.ModuleDict({"module": wrapper})
+        expected = {f"module.{name}": value for name, value in expected.items()}
+    wrapper.load_state_dict(expected, strict=True)
+    given = wrapper.state_dict()
+    assert given.keys() == expected.keys()
+    assert all(torch.equal(given[name], value) for name, value in expected.items())
+    wrapper.load_state_dict(given, strict=True)
