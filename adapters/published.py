@@ -46,7 +46,7 @@ class PublishedAdapter(Adapter):
         stretch_s, missing: see :class:`SecondExamples`.
     """
 
-    kind: Kind | None = "logit"
+    kind: Kind = "logit"
     together = 1
     size: tuple[int, int] = (224, 224)
     prepared = False

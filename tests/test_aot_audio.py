@@ -127,6 +127,21 @@ def test_batched_streamed_and_whole_agree(clip: Clip, form: dict[str, object]) -
         np.testing.assert_allclose(masks, whole[0][t], atol=scenes.FED)
 
 
+def test_clips_hear_their_own_sound_when_they_advance_together(clip: Clip) -> None:
+    state, other, made = weights(trained=True), scenes.clip(NUM_FRAMES, seed=3), []
+
+    def hear(of: Clip) -> np.ndarray:
+        made.append(of)
+        return features(of) * (2 if of is other else 1)
+
+    pairs = [(clip, scenes.task(0, 5, 0)), (clip, scenes.task(0, 5, 4)), (other, scenes.task(0, 5, 0))]
+    together = list(scenes.propagator(checkpoint=state, audio=hear).propagate_many(pairs))
+    assert made == [clip, other]
+    for (own, task), masks in zip(pairs, together, strict=True):
+        (alone,) = scenes.propagator(checkpoint=state, audio=hear).propagate(own, [task])
+        np.testing.assert_allclose(masks, alone, atol=scenes.FED)
+
+
 def test_a_checkpoint_tells_the_form_of_its_insert() -> None:
     for form in FORMS:
         insert = AudioInsert(WIDTHS["r50_aotl"], audio_dim=96, **form)  # type: ignore[arg-type]
@@ -141,7 +156,7 @@ def test_a_checkpoint_tells_the_form_of_its_insert() -> None:
 def test_context_stays_inside_the_segment() -> None:
     clip = scenes.clip(6)
     guide = AudioGuide(lambda c: np.arange(6, dtype=np.float32)[:, None], dim=1, context_frames=2)
-    tokens = guide.tokens(clip, scenes.task(1, 5, 1), [1, 3])
+    tokens = guide.tokens(clip, scenes.task(1, 5, 1)).rows(slice(0, None, 2))
     assert tokens.tokens[..., 0].tolist() == [[1, 1, 1, 2, 3], [1, 2, 3, 4, 4]]
     assert tokens.valid.tolist() == [[False, False, True, True, True], [True, True, True, True, False]]
     assert tokens.own[:, 0].tolist() == [1, 3]
@@ -152,15 +167,12 @@ def test_features_are_made_once_a_clip() -> None:
     guide = AudioGuide(lambda c: made.append(c) or np.zeros((3, 4), np.float32), dim=4, context_frames=0)
     first, second = scenes.clip(3), scenes.clip(3)
     for clip in (first, first, second):
-        guide.tokens(clip, scenes.task(0, 3, 0), [0, 1])
+        guide.tokens(clip, scenes.task(0, 3, 0))
     assert made == [first, second]
 
 
 class TestText:
     """The paper's text-guided variant: category words in place of the audio."""
-
-    def propagator(self, **options: object) -> object:
-        return scenes.propagator(checkpoint=weights(trained=True), **options)
 
     def test_words_replace_the_audio(self, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
         def fake(folder: object) -> object:
@@ -181,7 +193,7 @@ class TestText:
     def test_embeddings_of_another_width_are_refused(self, clip: Clip) -> None:
         guide = TextGuide(lambda words: np.zeros((len(words), 7), np.float32), dim=DIM)
         with pytest.raises(CoPropError, match=r"gave \(1, 7\) for 1 words; the insert takes \(1, 128\)"):
-            guide.tokens(clip, replace(scenes.task(0, 3, 0), categories=("dog",)), [0])
+            guide.tokens(clip, replace(scenes.task(0, 3, 0), categories=("dog",)))
 
     def test_a_text_model_of_transformers(self, tmp_path: Path) -> None:
         transformers = pytest.importorskip("transformers")
@@ -234,7 +246,12 @@ class TestBadInput:
 
     def test_half_an_insert(self) -> None:
         state = {k: v for k, v in weights(trained=False).items() if "context" not in k}
-        with pytest.raises(CheckpointError, match="an audio insert has"):
+        with pytest.raises(CheckpointError, match="an audio insert holds"):
+            scenes.propagator(checkpoint=state)
+
+    def test_an_insert_that_wants_the_whole_film(self) -> None:
+        state = {**weights(trained=False), f"{INSERT}context_frames": torch.tensor(10**9)}
+        with pytest.raises(CheckpointError, match="from 0 to 64"):
             scenes.propagator(checkpoint=state)
 
     def test_an_insert_for_another_encoder(self) -> None:

@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from rule_weights import rule_state
 
+from coprop_plugin.adapters.avsegformer.network import AVSegFormer
 from coprop_plugin.adapters.saved_masks import read_prediction
+from coprop_plugin.cli.demo import make_example
 from coprop_plugin.store import read_result
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -36,3 +40,23 @@ def test_saved_masks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read_prediction(tmp_path / "out").num_frames == 10
     with pytest.raises(SystemExit):
         run("saved_masks.py", str(video), monkeypatch=monkeypatch)
+
+
+@pytest.mark.heavy
+def test_wrap_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    make_example(tmp_path, seed=14, simulate_as="lag:1")
+    checkpoint = tmp_path / "model.pth"
+    torch.save(rule_state(lambda: AVSegFormer(backbone="resnet50", classes=71)), checkpoint)
+    wanted = ["--adapter", "avsegformer", "--checkpoint", str(checkpoint), "--variant", "resnet50-avss"]
+    run(
+        "wrap_checkpoint.py",
+        str(tmp_path / "video.mp4"),
+        *wanted,
+        "--mode",
+        "frame",
+        "-o",
+        str(tmp_path / "out"),
+        monkeypatch=monkeypatch,
+    )
+    assert "control points (0, 2, 5, 6)" in capsys.readouterr().out
+    assert len(list((tmp_path / "out/masks").glob("*.png"))) == 10

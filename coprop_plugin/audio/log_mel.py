@@ -66,7 +66,7 @@ def _rows(sound: Sound, start: int, stop: int) -> np.ndarray:
     spectrum = rfft(framed * window)
     power = spectrum.real**2 + spectrum.imag**2
     bands = np.ascontiguousarray((bank @ power.T).T)
-    return 10 * np.log10(np.maximum(bands, np.float32(10 ** (FLOOR_DB / 10))))
+    return np.maximum(10 * np.log10(np.maximum(bands, np.finfo(np.float32).tiny)), np.float32(FLOOR_DB))
 
 
 @lru_cache(maxsize=8)

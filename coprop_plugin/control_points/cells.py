@@ -23,7 +23,7 @@ BAND_RANGE_DB = 44.0  # bands this far under a cell's strongest are lifted: they
 QUIETER_DB = 24.0
 SILENT_BELOW_DBFS, SOUNDING_ABOVE_DBFS = -55.0, -44.0
 LOUDEST_CELLS = 2
-PLAIN_DB = 6.0  # this far from the threshold there is no doubt
+PLAIN_DB = 3.0  # this far from the threshold there is no doubt
 
 
 @dataclass(frozen=True)

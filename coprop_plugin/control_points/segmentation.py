@@ -46,12 +46,12 @@ class Prices:
         min_silent_cells: no silent segment is shorter: pauses between barks, revs and breaths are bridged.
     """
 
-    change: float = 9.0
+    change: float = 6.5
     off_edge: float = 5.0
     gap_a_s: float = 55.0
     stray_a_s: float = 250.0
-    evidence: float = 0.45
-    prior_cells: float = 11.0
+    evidence: float = 0.6
+    prior_cells: float = 8.0
     min_cells: int = 6
     min_silent_cells: int = 7
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 
 Levels = Literal["all", "last"]
+MAX_CONTEXT_FRAMES = 64
 
 
 class AudioTokens(NamedTuple):
@@ -99,15 +100,17 @@ class AudioInsert(nn.Module):
         Raises:
             CheckpointError: no insert has such names.
         """
-        if "levels.3.linear_K.weight" not in state or "context_frames" not in state:
+        keys, context = state.get("levels.3.linear_K.weight"), state.get("context_frames")
+        if keys is None or keys.ndim != 2 or context is None or context.shape or not 0 <= context <= MAX_CONTEXT_FRAMES:
             raise CheckpointError(
-                f"an audio insert has 'levels.3.linear_K.weight' and 'context_frames', got {[*state][:5]}."
+                "an audio insert holds the matrix 'levels.3.linear_K.weight' and the number 'context_frames' from 0 to "
+                f"{MAX_CONTEXT_FRAMES}; got { ({name: tuple(state[name].shape) for name in [*state][:4]}) }, context {context}."
             )
         return cls(
             widths,
-            audio_dim=state["levels.3.linear_K.weight"].shape[1],
+            audio_dim=keys.shape[1],
             levels="all" if "levels.0.linear_K.weight" in state else "last",
-            context_frames=int(state["context_frames"]),
+            context_frames=int(context),
             identity="identity.weight" in state,
         )
 

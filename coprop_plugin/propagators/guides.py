@@ -21,10 +21,10 @@ TextEncoder = Callable[[Sequence[str]], np.ndarray]
 
 
 class Guide(Protocol):
-    """Gives the tokens of frames."""
+    """Gives the tokens of a task's frames."""
 
-    def tokens(self, clip: Clip, task: PropagationTask, frames: Sequence[int]) -> AudioTokens:
-        """One row per frame; the frames lie in the task's range."""
+    def tokens(self, clip: Clip, task: PropagationTask) -> AudioTokens:
+        """One row for each frame of ``[task.start, task.stop)``."""
         ...
 
 
@@ -32,7 +32,7 @@ class AudioGuide:
     """The audio features of each frame and, with a context, of its neighbours inside the segment.
 
     Args:
-        features: gives a clip's ``(T, D)`` features, one row per frame; called once per clip.
+        features: gives a clip's ``(T, D)`` features, one row per frame; called once for tasks of one clip in a row.
         dim: D.
         context_frames: neighbours to each side.
     """
@@ -41,10 +41,10 @@ class AudioGuide:
         self._features, self._dim, self._context = features, dim, context_frames
         self._last: tuple[weakref.ref[Clip], np.ndarray] | None = None
 
-    def tokens(self, clip: Clip, task: PropagationTask, frames: Sequence[int]) -> AudioTokens:
+    def tokens(self, clip: Clip, task: PropagationTask) -> AudioTokens:
         features = self._of(clip)
         reach = np.arange(-self._context, self._context + 1)
-        places = np.array(frames)[:, None] + reach
+        places = np.arange(task.start, task.stop)[:, None] + reach
         valid = (places >= task.start) & (places < task.stop)
         rows = torch.from_numpy(features[places.clip(task.start, task.stop - 1)])
         return AudioTokens(rows, torch.from_numpy(valid), rows[:, self._context])
@@ -78,8 +78,8 @@ class TextGuide:
     def __init__(self, encode: TextEncoder, *, dim: int) -> None:
         self._encode, self._dim = encode, dim
 
-    def tokens(self, clip: Clip, task: PropagationTask, frames: Sequence[int]) -> AudioTokens:
-        words = self._embed(clip, task)[None].expand(len(frames), -1, -1)
+    def tokens(self, clip: Clip, task: PropagationTask) -> AudioTokens:
+        words = self._embed(clip, task)[None].expand(len(task), -1, -1)
         return AudioTokens(words, torch.ones(words.shape[:2], dtype=torch.bool), words.mean(dim=1))
 
     def _embed(self, clip: Clip, task: PropagationTask) -> Tensor:

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import json
 import os
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,17 @@ def published() -> Any:
 
 
 @functools.lru_cache(maxsize=1)
-def published_network(layout: str, seed: int) -> AOTNetwork:
+def published_weights(layout: str, seed: int) -> dict[str, Tensor]:
     spec = importlib.util.spec_from_file_location("fill", REFERENCE / "fill.py")
     assert spec and spec.loader
     rule = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(rule)
     state = rule.make_state_dict(REFERENCE / "layouts" / f"{layout}.json", seed)
-    weights = {name: torch.from_numpy(np.asarray(value)) for name, value in state.items()}
-    network = AOTNetwork.from_state(MODELS[layout], weights).eval().requires_grad_(False)
+    return {name: torch.from_numpy(np.asarray(value)) for name, value in state.items()}
+
+
+def published_network(layout: str, seed: int) -> AOTNetwork:
+    network = AOTNetwork.from_state(MODELS[layout], published_weights(layout, seed)).eval().requires_grad_(False)
     fold_norms(network)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -78,9 +82,12 @@ class Case:
             labels = torch.from_numpy(arrays["labels_u8"]).long()
             self.labels = labels[None] if labels.ndim == 3 else labels
 
-    def features(self, network: AOTNetwork, t: int) -> Features:
+    def image(self, t: int) -> Tensor:
         frames = [np.ascontiguousarray(frame.transpose(1, 2, 0)) for frame in self.frames[:, t]]
-        image = to_input(frames, torch.device("cpu"))
+        return to_input(frames, torch.device("cpu"))
+
+    def features(self, network: AOTNetwork, t: int) -> Features:
+        image = self.image(t)
         if t == 0 and "frame0_norm_crop" in self.arrays:
             np.testing.assert_allclose(image[0, :, :8, :8], self.arrays["frame0_norm_crop"], atol=1e-5)
         return network.encode(image)
@@ -220,6 +227,27 @@ def test_every_case(layout: str, file: str) -> None:
             case = Case({k.removeprefix(prefix): stored[k] for k in stored.files if k.startswith(prefix)})
             replay = replay_fed if "label0_u8" in case.arrays else replay_taught
             replay(network, case, f"{layout} {name}")
+
+
+@pytest.mark.needs("reference")
+@pytest.mark.parametrize("layout", ["aott", "aotl", "r50_aotl"])
+@torch.inference_mode()
+def test_the_benchmark_s_plain_side(layout: str) -> None:
+    """What the engine is measured against computes the published function too."""
+    plain = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "plain_aot.py"))["PlainAOT"]
+    with np.load(REFERENCE / "cases" / f"{layout}.npz", allow_pickle=False) as stored:
+        weights, arrays = published_weights(layout, int(stored["seed"])), dict(stored)
+    for name in ("base", "gap2", "wide"):
+        prefix = f"{name}/"
+        if f"{prefix}meta" not in arrays:
+            continue
+        case = Case({key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)})
+        sequence = plain(weights, gap=case.meta["long_term_mem_gap"])
+        sequence.reference(case.image(0)[0], case.labels[0, 0], case.num_objects(0)[0])
+        for t in range(1, case.num_frames):
+            logits = sequence.propagate(case.image(t)[0])
+            assert_close(logits, case.arrays["logits"][t], f"plain {layout} {name} frame {t}")
+            sequence.update(case.labels[0, t])
 
 
 @pytest.mark.needs("reference")

@@ -8,7 +8,6 @@ import numpy as np
 
 from ...errors import CoPropError
 from ..audio_insert import AudioTokens
-from ..guides import Guide
 from .network import AOTNetwork, Features
 from .preprocess import network_size, resize_frame, to_input
 from .runs import Run
@@ -23,11 +22,10 @@ class FrameEncoder:
     Args:
         network: on its device, in inference form.
         max_side_px: longer frames are shrunk to it.
-        guide: gives the audio of frames, if the network has an audio insert.
     """
 
-    def __init__(self, network: AOTNetwork, *, max_side_px: int, guide: Guide | None) -> None:
-        self._network, self._max_side_px, self._guide = network, max_side_px, guide
+    def __init__(self, network: AOTNetwork, *, max_side_px: int) -> None:
+        self._network, self._max_side_px = network, max_side_px
         self.device = network.encoder_projector.weight.device
 
     def network_size(self, frame_size: tuple[int, int]) -> tuple[int, int]:
@@ -76,12 +74,8 @@ class FrameEncoder:
 
     def _encode(self, wanted: Sequence[tuple[Run, int]]) -> Features:
         frames = [_frame(run, run.frames[step]) for run, step in wanted]
-        audio = None
-        if self._guide is not None:
-            audio = AudioTokens.join(
-                [self._guide.tokens(run.clip, run.task, [run.frames[step]]) for run, step in wanted]
-            )
-        return self.encode(frames, audio)
+        audio = [tokens for run, step in wanted if (tokens := run.audio_at(step)) is not None]
+        return self.encode(frames, AudioTokens.join(audio) if audio else None)
 
 
 def num_active(runs: Sequence[Run], step: int) -> int:

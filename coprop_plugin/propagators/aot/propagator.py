@@ -84,10 +84,10 @@ class AOT:
         else:
             state, what = read_state_dict(checkpoint, trust_pickle=trust_pickle), f"'{checkpoint}'"
         network = AOTNetwork.from_state(config, state, what=what)
-        guide = make_guide(network.audio_insert, audio, audio_checkpoint)
+        self._guide = make_guide(network.audio_insert, audio, audio_checkpoint)
         network = prepare(network, self._device, compile_network=compile)
         self._engine = Engine(network, rule=MemoryRule(config.memory_gap, max_memory_frames))
-        self._encoder = FrameEncoder(network, max_side_px=max_side_px, guide=guide)
+        self._encoder = FrameEncoder(network, max_side_px=max_side_px)
 
     def propagate(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
         """One ``(stop - start, K+1, H, W) float32`` probability array per task, in order, at the mask's size.
@@ -104,7 +104,7 @@ class AOT:
             results: list[np.ndarray] = []
             runs: defaultdict[tuple[int, int], list[Run]] = defaultdict(list)
             for clip, task in batch:
-                result, ways = runs_of(clip, check_range(clip, task))
+                result, ways = runs_of(clip, check_range(clip, task), self._guide)
                 results.append(result)
                 runs[clip.size] += ways
             for same_size in runs.values():

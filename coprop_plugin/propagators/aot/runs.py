@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from ...structures import Clip
+from ..audio_insert import AudioTokens
 from ..base import PropagationTask
+from ..guides import Guide
 from .preprocess import most_likely
 
 
@@ -59,6 +61,7 @@ class Run:
     Attributes:
         frames: the anchor first.
         result: ``(stop - start, K+1, H, W)`` of the task.
+        audio: one row for each frame of the task, if the network takes audio.
     """
 
     clip: Clip
@@ -66,19 +69,28 @@ class Run:
     anchor: Anchor
     frames: Sequence[int]
     result: np.ndarray
+    audio: AudioTokens | None
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def audio_at(self, step: int) -> AudioTokens | None:
+        """The audio of a step's frame, one row."""
+        row = self.frames[step] - self.task.start
+        return None if self.audio is None else self.audio.rows(slice(row, row + 1))
 
     def write(self, step: int, probability: np.ndarray) -> None:
         """The mask of a step's frame."""
         self.result[self.frames[step] - self.task.start] = self.anchor.spread(probability)
 
 
-def runs_of(clip: Clip, task: PropagationTask) -> tuple[np.ndarray, list[Run]]:
+def runs_of(clip: Clip, task: PropagationTask, guide: Guide | None) -> tuple[np.ndarray, list[Run]]:
     """The task's result, so far the mask at its anchor, and the runs that fill in the rest.
 
     An empty mask needs none: it stands in all frames.
+
+    Args:
+        guide: gives the audio of the task's frames, if the network takes audio.
     """
     anchor = Anchor.of(task.mask, clip.size)
     result = np.zeros((len(task), *task.mask.shape), np.float32)
@@ -86,5 +98,6 @@ def runs_of(clip: Clip, task: PropagationTask) -> tuple[np.ndarray, list[Run]]:
         result[:] = task.mask
         return result, []
     result[task.anchor - task.start] = task.mask
-    ways: Iterator[range] = iter((range(task.anchor, task.stop), range(task.anchor, task.start - 1, -1)))
-    return result, [Run(clip, task, anchor, frames, result) for frames in ways if len(frames) > 1]
+    ways = (range(task.anchor, task.stop), range(task.anchor, task.start - 1, -1))
+    audio = guide.tokens(clip, task) if guide else None
+    return result, [Run(clip, task, anchor, frames, result, audio) for frames in ways if len(frames) > 1]
