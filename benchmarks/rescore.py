@@ -2,7 +2,7 @@
 
     python benchmarks/rescore.py                 64 videos of 5 frames of 224x224, probabilities (MS3's test set)
     python benchmarks/rescore.py --workers 2     also two processes against one, start-up excluded
-    python benchmarks/rescore.py --memory        also the peak memory at 50 and at 1,500 videos
+    python benchmarks/rescore.py --memory 1500   also the peak memory at 50 and at 1,500 videos
     python benchmarks/rescore.py --json          the same as JSON
 
 CPU time of one thread; the calibration kernel (a 1024-cube float32 product) says how fast the machine is at the
@@ -132,7 +132,7 @@ def peak_mb(root: Path, out: Path) -> float:
     """Peak resident memory of a whole run in a fresh process."""
     code = (
         "import runpy, resource, sys; from pathlib import Path\n"
-        f"b = runpy.run_path({str(Path(__file__))!r})\n"
+        f"b = runpy.run_path({str(Path(__file__).resolve())!r})\n"
         "b['rescore'](b['plan_of'](Path(sys.argv[1])), Path(sys.argv[2]), pages='none')\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
@@ -155,7 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="CPU time of batch re-scoring.")
     parser.add_argument("--videos", type=int, default=VIDEOS)
     parser.add_argument("--workers", type=int, default=1, help="compare so many processes with one")
-    parser.add_argument("--memory", action="store_true", help="peak memory at 50 and 1,500 videos of 64x64")
+    parser.add_argument("--memory", type=int, metavar="N", help="peak memory at 50 and at N videos (of 64x64 pixels)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -173,7 +173,7 @@ def main() -> int:
             told["workers"] = {str(n): {"start_up_s": s, "videos_a_second": rate} for n, (s, rate) in rates.items()}
             told["workers"]["ratio"] = rates[args.workers][1] / rates[1][1]
         if args.memory:
-            for count in (50, 1500):
+            for count in (50, args.memory):
                 write_set(place / f"set{count}", videos=count, side=64)
                 told[f"peak MB, {count} videos"] = peak_mb(place / f"set{count}", place / f"memory{count}")
     told["calibration_1024_cube_ms"] = min(told["calibration_1024_cube_ms"], calibration())

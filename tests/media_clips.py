@@ -48,6 +48,7 @@ def write_clip(
     sound_gap_s: tuple[float, float] = (0.0, 0.0),
     start_s: Fraction = Fraction(0),
     drop_packets: int = 0,
+    title: str = "",
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """A clip of numbered frames.
@@ -64,6 +65,7 @@ def write_clip(
     """
     container_options = {**({"avoid_negative_ts": "disabled"} if start_s < 0 else {}), **(container_options or {})}
     with av.open(str(path), "w", options=container_options) as container:
+        container.metadata["title"] = title
         videos = []
         for i in range(streams):
             stream = container.add_stream(codec, rate=rate, options=options or {})

@@ -92,6 +92,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
         (header((4,)) + bytes(15), "16 bytes, but 15 follow"),
         (header((4,)) + bytes(17), "16 bytes, but 17 follow"),
         (header((-4,)), "impossible shape"),
+        (header((4,)).replace(b"}", b"{"), "is no whole npy array"),
         (b"no array at all", "is no whole npy array"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "a header of 4294967295 bytes"),
         (b"\x93NUMPY\x09\x00" + bytes(9), "format version"),

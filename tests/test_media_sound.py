@@ -104,6 +104,23 @@ def test_a_late_start_is_zeros_and_told(tmp_path: Path, name: str) -> None:
     assert any("the sound ends at 1.500 s; zeros follow up to 2.000 s" in note for note in clip.notes)
 
 
+def test_sound_that_begins_behind_the_frames_is_silence_and_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mkv", num_frames=25, sounds=[noise(44100)], sound_codec="flac", sound_start_s=3.0)
+    clip = read_clip(path)
+    assert len(clip.sound.samples) == 44100 and not clip.sound.samples.any()
+    assert "the sound starts 3.000 s late; zeros stand before it" in clip.notes
+
+
+def test_an_audio_file_in_a_video_container(tmp_path: Path) -> None:
+    """What the encoder filled up before and behind the sound is taken off."""
+    wanted = (tone(1.0, hz=200) * (np.random.default_rng(1).random(44100) > 0.5)).astype(np.float32)
+    path = write_clip(tmp_path / "a.m4a", streams=0, sounds=[wanted])
+    found = read_sound(path).samples
+    assert len(found) == 44100 and lag_of(found, wanted) == 0
+    with pytest.raises(MediaError, match="holds no video stream"):
+        read_clip(path)
+
+
 def test_the_clock_begins_with_the_first_frame(tmp_path: Path) -> None:
     """Both streams begin at 0.52 s: nothing is late. Sound that begins before the picture is left out."""
     samples = noise(2 * 44100)

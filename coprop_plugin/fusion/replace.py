@@ -41,7 +41,9 @@ class Replace:
                 if len(channels) == 1:
                     channels = np.array([0, 1])  # an empty mask is propagated as such
                 pending.append((segment, channels))
-                yield PropagationTask(segment.start, segment.stop, segment.keyframe, scores[channels])
+                yield PropagationTask(
+                    segment.start, segment.stop, segment.keyframe, scores[channels], categories=segment.categories
+                )
 
         def fuse(propagated: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
             for masks in propagated:

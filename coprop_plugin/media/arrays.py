@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ LIMIT_BYTES = 2 << 30  # what one array inside an npz may unpack to
 _MAX_EXPANSION = 1040  # deflate packs 1032 to 1 at most; what announces more is untrue
 _PIECE_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 10_000  # as numpy's own limit, but checked before the header is read
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 _HEADER_READERS: dict[tuple[int, int], tuple[int, Any]] = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
     (2, 0): (4, np.lib.format.read_array_header_2_0),
@@ -100,14 +102,14 @@ class Npz:
                         raise MediaError(f"{path}: '{name}' is no array, or there twice; an npz holds NAME.npy files.")
                     with archive.open(info) as stream:
                         self.headers[name], self._members[name] = _header(stream, f"{path}: '{name}'"), info
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except _ZIP_ERRORS as error:
             raise MediaError(f"{path}: is no whole npz file ({error}). Write it again with numpy.savez.") from error
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The whole array, in memory."""
         header = self._known(name)
         with self.open(name) as stream:
-            data = self.read(stream, header.nbytes, name)
+            data = self.read(stream, header.nbytes, name, skip_bytes=header.data_start)
         return data.view(header.dtype).reshape(header.shape, order="F" if header.fortran_order else "C")
 
     def frames(self, name: str) -> FrameStack:
@@ -144,26 +146,30 @@ class Npz:
         return header
 
     def open(self, name: str) -> IO[bytes]:
-        """The unpacked bytes of an array's data, behind its header."""
-        header = self._known(name)
-        with zipfile.ZipFile(self.path) as archive:
-            stream = archive.open(self._members[name])  # holds the file open on its own
-        stream.seek(header.data_start)
-        return stream
-
-    def read(self, stream: IO[bytes], num_bytes: int, name: str) -> np.ndarray:
-        """``(num_bytes,) uint8``, exactly, in memory of its own."""
-        data = np.empty(num_bytes, np.uint8)
-        at = 0
+        """The unpacked bytes of an array's file, its header first."""
+        self._known(name)
         try:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.open(self._members[name])  # holds the file open on its own
+        except _ZIP_ERRORS as error:
+            raise self._damaged(name, error) from error
+
+    def read(self, stream: IO[bytes], num_bytes: int, name: str, *, skip_bytes: int) -> np.ndarray:
+        """``(num_bytes,) uint8``, exactly, from ``skip_bytes`` further on, in memory of its own."""
+        data, at = np.empty(num_bytes, np.uint8), 0
+        try:
+            stream.seek(skip_bytes, os.SEEK_CUR)
             while at < num_bytes and (piece := stream.read(min(_PIECE_BYTES, num_bytes - at))):
                 data[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
                 at += len(piece)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise MediaError(f"{self.path}: '{name}' is damaged ({error}). Write the file again.") from error
+        except _ZIP_ERRORS as error:
+            raise self._damaged(name, error) from error
         if at < num_bytes:
-            raise MediaError(f"{self.path}: '{name}' ends {num_bytes - at} bytes early. Write the file again.")
+            raise self._damaged(name, f"it ends {num_bytes - at} bytes early")
         return data
+
+    def _damaged(self, name: str, reason: object) -> MediaError:
+        return MediaError(f"{self.path}: '{name}' is damaged ({reason}). Write the file again.")
 
 
 class _FrameReader:
@@ -173,14 +179,14 @@ class _FrameReader:
         self._npz, self._name, self._header = npz, name, npz.headers[name]
         self._frame_bytes = self._header.nbytes // self._header.shape[0]
         self._stream: IO[bytes] | None = None
-        self._next = 0
+        self._at = 0  # in the unpacked file
 
     def __call__(self, t: int) -> np.ndarray:
-        if self._stream is None or t < self._next:
-            self._stream, self._next = self._npz.open(self._name), 0
-        self._stream.seek((t - self._next) * self._frame_bytes, os.SEEK_CUR)
-        self._next = t + 1
-        data = self._npz.read(self._stream, self._frame_bytes, self._name)
+        start = self._header.data_start + t * self._frame_bytes
+        if self._stream is None or start < self._at:
+            self._stream, self._at = self._npz.open(self._name), 0
+        data = self._npz.read(self._stream, self._frame_bytes, self._name, skip_bytes=start - self._at)
+        self._at = start + self._frame_bytes
         return data.view(self._header.dtype).reshape(self._header.shape[1:])
 
 
@@ -201,7 +207,7 @@ def _header(stream: IO[bytes], where: str) -> ArrayHeader:
             raise ValueError(f"a header of {int.from_bytes(length, 'little')} bytes")
         header = length + stream.read(int.from_bytes(length, "little"))
         shape, fortran_order, dtype = read(io.BytesIO(header))
-    except (ValueError, TypeError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, *_ZIP_ERRORS) as error:
         raise MediaError(f"{where}: is no whole npy array ({error}). Write it again with numpy.save.") from error
     if any(size < 0 for size in shape):
         raise MediaError(f"{where}: announces the impossible shape {shape}.")

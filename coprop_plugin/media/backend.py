@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import weakref
 from pathlib import Path
@@ -15,8 +16,8 @@ from .timeline import Timeline
 Backend = Literal["auto", "decord", "av"]
 
 
-# A decoder's threads do not survive a fork: in the child it would hang when used, and also when it is freed. So a child
-# opens its own, and keeps the ones that it inherited for ever.
+# A decoder's threads do not survive a fork: in the child it would hang when used, and also when it is freed. So what is
+# garbage is freed before the fork, and a child opens its own decoders and keeps those that it inherited for ever.
 _OPEN: weakref.WeakSet[Any] = weakref.WeakSet()
 _INHERITED: list[Any] = []
 
@@ -31,7 +32,7 @@ def _keep_inherited() -> None:
     _OPEN.clear()
 
 
-os.register_at_fork(after_in_child=_keep_inherited)
+os.register_at_fork(before=gc.collect, after_in_child=_keep_inherited)
 
 
 class Decoder(Protocol):

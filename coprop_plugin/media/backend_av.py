@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
 from .backend import never_free_in_children
@@ -59,8 +60,10 @@ def probe(path: Path, family: str) -> AvStream:
         if not streams:
             raise MediaError(f"{path}: holds no video stream. For sound alone give a folder of frames and audio=FILE.")
         stream = streams[0]
-        _check_size(path, stream.codec_context.width, stream.codec_context.height)
         packets = PacketTable.read(path, container, stream)
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > MAX_PIXELS:
+            raise MediaError(f"{path}: announces frames of {width}x{height}; at most {MAX_PIXELS} pixels are read.")
         notes = [f"{len(streams)} video streams; the first one is read"] if len(streams) > 1 else []
         notes += packets.check_whole(path, family, container, stream)
         found = _table(path, family, stream, packets)
@@ -72,12 +75,7 @@ def probe(path: Path, family: str) -> AvStream:
             f"the first {begin} frames cannot be decoded (the file was cut between keyframes) and are left out"
         )
         found = _without_start(found, begin)
-    return replace(found, size=_rgb(first).shape[:2], streams=len(streams), notes=tuple(notes))
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise MediaError(f"{path}: announces frames of {width}x{height}; at most {MAX_PIXELS // 10**6} million pixels.")
+    return replace(found, size=_Picture(path)(first).shape[:2], streams=len(streams), notes=tuple(notes))
 
 
 def _table(path: Path, family: str, stream: Any, packets: PacketTable) -> AvStream:
@@ -118,11 +116,26 @@ def _first_frame(stream: AvStream) -> Any:
     raise MediaError(f"{stream.path}: no frame of its video can be decoded ({reason}). Copy or download it again.")
 
 
-def _rgb(frame: Any) -> np.ndarray:
-    """``(H, W, 3) uint8``, turned as the container says it is shown (phones film lying down)."""
-    picture = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
+class _Picture:
+    """Frames as ``(H, W, 3) uint8`` RGB, turned as the container says they are shown (phones film lying down).
+
+    One converter for all frames, without threads: PyAV's own is made for each frame, or shared in ways that do not
+    survive a fork.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._converter = path, VideoReformatter()
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        try:
+            picture = self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(
+                f"{self._path}: its pictures ({frame.width}x{frame.height} {frame.format.name}) cannot be converted to "
+                f"RGB ({error}). Re-encode it: ffmpeg -i INPUT -c:v libx264 -pix_fmt yuv420p -c:a aac OUTPUT.mp4"
+            ) from error
+        quarter_turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
 
 
 class AvDecoder:
@@ -133,10 +146,12 @@ class AvDecoder:
     """
 
     _packets: Iterator[Any]
+    _damaged: list[range]
 
     def __init__(self, stream: AvStream) -> None:
         self._stream = stream
         self._decoded: deque[Any] = deque()
+        self._picture = _Picture(stream.path)
         never_free_in_children(self)
         self._begin()
 
@@ -166,11 +181,12 @@ class AvDecoder:
         pts = self._stream.pts
         while (frame := self._next_frame()) is not None:
             if frame.is_corrupt:
-                self._taint(frame.pts)
+                self._taint(frame.pts, before_frames=0)
             if frame.pts is None or frame.pts < pts[index]:
                 continue
             self._next = self._index_of(frame.pts) + 1
-            return _rgb(frame) if frame.pts == pts[index] and index >= self._whole_from else None
+            whole = frame.pts == pts[index] and not any(index in frames for frames in self._damaged)
+            return self._picture(frame) if whole else None
         self._next = len(pts)
         return None
 
@@ -184,17 +200,18 @@ class AvDecoder:
             try:
                 self._decoded.extend(packet.decode())
             except av.FFmpegError:
-                self._taint(packet.pts)
+                self._taint(packet.pts, before_frames=MAX_THREADS)  # threads tell it some packets late
         return self._decoded.popleft()
 
     def _index_of(self, pts: int) -> int:
         return int(np.searchsorted(self._stream.pts, pts))
 
-    def _taint(self, pts: int | None) -> None:
-        """Nothing is whole from here to the next keyframe (where no time tells: to the end)."""
-        at = len(self._stream.pts) if pts is None else self._index_of(pts)
-        later = self._stream.keyframes[self._stream.keyframes > at]
-        self._whole_from = int(later[0]) if len(later) else len(self._stream.pts)
+    def _taint(self, pts: int | None, *, before_frames: int) -> None:
+        """Nothing is whole from here to the next keyframe (where no time tells: nothing at all)."""
+        keyframes = self._stream.keyframes
+        at = 0 if pts is None else self._index_of(pts)
+        later = keyframes[keyframes > at] if pts is not None else keyframes[:0]
+        self._damaged.append(range(at - before_frames, int(later[0]) if len(later) else len(self._stream.pts)))
 
     def _starts(self, index: int) -> Iterator[int]:
         """Keyframes from which ``index`` can be decoded: the last one shown up to it, then ever earlier ones.
@@ -237,5 +254,5 @@ class AvDecoder:
         self._read_on(self._container.demux(self._video), 0)
 
     def _read_on(self, packets: Iterable[Any], index: int) -> None:
-        self._packets, self._next, self._whole_from = iter(packets), index, 0
+        self._packets, self._next, self._damaged = iter(packets), index, []
         self._decoded.clear()

@@ -38,11 +38,11 @@ def zeros(num_samples: int) -> np.ndarray:
         return np.memmap(file, np.float32, "r+", shape=(num_samples,))
 
 
-def check_form(path: Path, rate_hz: int, channels: int) -> None:
+def check_form(path: Path, rate_hz: int, channels: int, *, most_channels: int = MAX_CHANNELS) -> None:
     """Raise a :class:`MediaError` for a sample rate or number of channels that no recording has."""
-    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1] or not 1 <= channels <= MAX_CHANNELS:
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1] or not 1 <= channels <= most_channels:
         raise MediaError(
-            f"{path}: announces {channels} channels at {rate_hz} Hz; allowed are 1 to {MAX_CHANNELS} channels at "
+            f"{path}: announces {channels} channels at {rate_hz} Hz; allowed are 1 to {most_channels} channels at "
             f"{RATES_HZ[0]} to {RATES_HZ[1]} Hz."
         )
 
@@ -76,6 +76,12 @@ class Canvas:
         low, high = max(start, 0), min(start + len(block), len(self.samples))
         if low < high:
             self.samples[low:high] = block[low - start : high - start]
+
+    def trim(self, end: int) -> None:
+        """Take back what lies from the sample ``end`` on: padding behind the sound."""
+        if end < self.end:
+            self.samples[max(end, 0) : max(self.end, 0)] = 0
+            self.end = end
 
     def track(self, *, ends_s: float, padded: bool) -> Track:
         """The finished sound: cut at its own end, or ``padded`` with zeros to the full length.

@@ -61,10 +61,10 @@ def read_label_values(path: str | os.PathLike[str]) -> LabelImage:
     with image:
         if image.format != "PNG":
             raise MediaError(f"{path}: is a JPEG; its lossy compression changes labels. Save label maps as PNG.")
-        if depth > 8 and image.mode != "I;16":
+        if depth > 8 and image.mode not in ("I;16", "I"):  # Pillow has called such files either way
             raise MediaError(f"{path}: has {depth} bits a channel; label maps have 8, or 16 in one channel.")
         values = np.array(_load(image, path))
-        mode: str = image.mode
+        mode: str = "I;16" if image.mode == "I" else image.mode
     if mode in ("LA", "RGBA"):
         if (values[..., -1] != 255).any():
             raise MediaError(f"{path}: holds transparent pixels; a label map has none. Save it without alpha.")

@@ -15,6 +15,8 @@ from .whole import has_mp4_index, missing_bytes
 
 # The demuxer is named, not guessed, so no other one (a playlist's) can take the file.
 DEMUXER = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
+# Titles that are not UTF-8 do no harm; PyAV before 19 has to be told.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def open_container(path: Path, family: str) -> Any:
@@ -24,7 +26,7 @@ def open_container(path: Path, family: str) -> Any:
         MediaError: what the demuxer said; a missing mp4 index is told as what it is, a cut-off file.
     """
     try:
-        return av.open(str(path), format=DEMUXER[family])
+        return av.open(str(path), format=DEMUXER[family], **_LENIENT)
     except (av.FFmpegError, ValueError) as error:
         if family == "mp4" and not has_mp4_index(path):
             raise MediaError(
@@ -66,8 +68,10 @@ class PacketTable:
         """Demux the whole file once.
 
         Raises:
-            MediaError: no packet at all, or packets without times.
+            MediaError: an unknown codec, no packet at all, or packets without times.
         """
+        if stream.codec_context is None:
+            raise MediaError(f"{path}: its {stream.type} is coded in a way that is not known here. Re-encode the file.")
         rows: dict[int, tuple[int, bool]] = {}
         count, damaged, ends_s = 0, False, 0.0
         try:
@@ -108,8 +112,8 @@ class PacketTable:
         if stream.type == "video" and stream.frames:
             vouched, lacking = True, self.count < stream.frames
         elif stream.duration:
-            end = (stream.start_time or 0) + stream.duration - int(self.pts[-1] + self.durations[-1])
-            vouched, lacking = True, float(end * stream.time_base) > step_s + SAME_DURATION_S
+            short = (stream.start_time or 0) + stream.duration - int(self.pts[-1] + self.durations[-1])
+            vouched, lacking = True, float(short * stream.time_base) > step_s + SAME_DURATION_S
         else:
             short_s = announced_s + (container.start_time or 0) / av.time_base - self.ends_s
             vouched, lacking = announced_s > 0 and short_s <= step_s + SAME_DURATION_S, False

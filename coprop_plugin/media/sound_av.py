@@ -16,7 +16,8 @@ from .timeline import MAX_DURATION_S
 
 # Containers round the times of sound (Matroska to 1 ms), so smaller steps between blocks are rounding, no gaps.
 GAP_S = 5e-3
-_ROUNDING_S = 0.1
+_MAX_CHANNELS = 8  # PyAV cannot read the planes of more
+_SPARE_S = 0.1  # room for an end that the packets tell roughly
 
 
 def read_stream(path: Path, family: str, *, origin_s: float | None, duration_s: float | None) -> Track:
@@ -35,14 +36,17 @@ def read_stream(path: Path, family: str, *, origin_s: float | None, duration_s: 
             notes = (*notes, f"{len(streams)} audio streams; the first one is read")
         if origin_s is None:
             origin_s = probe(path, family).start_s if video_streams(container) else 0.0
-        ends_s = float(int(packets.pts[-1] + packets.durations[-1]) * stream.time_base) - origin_s
+        end, last = int(packets.pts[-1] + packets.durations[-1]), int(packets.durations[-1])
+        tick = stream.time_base
+    ends_s = float(end * tick) - origin_s
     if ends_s > MAX_DURATION_S:
         raise MediaError(f"{path}: announces {ends_s:.0f} s of sound; at most {MAX_DURATION_S} s (24 h) are read.")
-    # Packets tell the end to the rounding of the container; where all of it was decoded, the samples tell it exactly.
-    length_s = max(ends_s + _ROUNDING_S, 0.0) if duration_s is None else duration_s
+    length_s = max(ends_s + _SPARE_S, 0.0) if duration_s is None else duration_s
     canvas = _decode(path, family, origin_s=origin_s, length_s=length_s)
+    if last and tick * canvas.rate_hz <= 1:
+        canvas.trim(round(ends_s * canvas.rate_hz))  # the encoder filled up its last block; its packet tells
     if canvas.end < len(canvas.samples):
-        ends_s = canvas.end / canvas.rate_hz
+        ends_s = canvas.end / canvas.rate_hz  # all was decoded: samples tell the end better than a coarse clock
     track = canvas.track(ends_s=ends_s, padded=duration_s is not None)
     return Track(track.sound, (*notes, *track.notes))
 
@@ -53,19 +57,18 @@ def _decode(path: Path, family: str, *, origin_s: float, length_s: float) -> Can
         stream = container.streams.audio[0]
         try:
             for frame in container.decode(stream):
+                rate_hz = frame.sample_rate  # the decoder's: the container's is half of it for HE-AAC
+                check_form(path, rate_hz, frame.layout.nb_channels, most_channels=_MAX_CHANNELS)
                 if canvas is None:
-                    rate_hz = frame.sample_rate  # the decoder's: the container's is half of it for HE-AAC
-                    check_form(path, rate_hz, frame.layout.nb_channels)
                     canvas = Canvas(path, rate_hz=rate_hz, num_samples=round(length_s * rate_hz))
-                if frame.sample_rate != canvas.rate_hz:
+                if rate_hz != canvas.rate_hz:
                     raise MediaError(
-                        f"{path}: its sample rate changes from {canvas.rate_hz} to {frame.sample_rate} Hz at "
+                        f"{path}: its sample rate changes from {canvas.rate_hz} to {rate_hz} Hz at "
                         f"{canvas.end / canvas.rate_hz:.2f} s. Re-encode it: ffmpeg -i INPUT -c:v copy -c:a aac OUTPUT.mp4"
                     )
-                start = _start_sample(frame, stream, canvas, origin_s)
-                if start >= len(canvas.samples):
+                canvas.place(_start_sample(frame, stream, canvas, origin_s), _mono(frame, path))
+                if canvas.end >= len(canvas.samples):
                     break
-                canvas.place(start, _mono(frame))
         except av.FFmpegError as error:
             at_s = canvas.end / canvas.rate_hz if canvas else 0.0
             raise MediaError(
@@ -90,9 +93,15 @@ def _start_sample(frame: Any, stream: Any, canvas: Canvas, origin_s: float) -> i
     return canvas.end if abs(start - canvas.end) <= GAP_S * canvas.rate_hz else start
 
 
-def _mono(frame: Any) -> np.ndarray:
+def _mono(frame: Any, path: Path) -> np.ndarray:
     """``(n,) float32``: the mean of the channels; integers are scaled to [-1, 1)."""
-    samples = frame.to_ndarray()
+    try:
+        samples = frame.to_ndarray()
+    except ValueError as error:
+        raise MediaError(
+            f"{path}: its sound ({frame.layout.name}, {frame.format.name}) cannot be unpacked ({error}). Re-encode it: "
+            "ffmpeg -i INPUT -c:v copy -c:a aac OUTPUT.mp4"
+        ) from error
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
     if samples.dtype == np.uint8:

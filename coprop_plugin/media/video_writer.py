@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
 from ..structures import Sound
@@ -94,6 +95,7 @@ class _PictureTrack:
         height, width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2  # yuv420p halves both
         self._pad = ((0, height - shape[0]), (0, width - shape[1]), (0, 0))
         self._container, self._time_base, self._next = container, 1 / rate_hz, 0
+        self._converter = VideoReformatter()
         self._stream = container.add_stream(
             "libx264", rate=rate_hz, options={"crf": str(CRF), "x264-params": "threads=1:lookahead-threads=1"}
         )
@@ -103,7 +105,8 @@ class _PictureTrack:
 
     def write(self, picture: np.ndarray, repeats: int) -> None:
         padded = np.pad(picture, self._pad, mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24").reformat(format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        frame = self._converter.reformat(frame, format="yuv420p", threads=1)
         for _ in range(repeats):
             frame.pts, frame.time_base = self._next, self._time_base
             self._next += 1

@@ -7,6 +7,7 @@ from typing import IO
 
 # Some writers count their own 8 byte header, or forget a pad byte, in a RIFF length.
 _RIFF_SLACK_BYTES = 16
+_MAX_BOXES = 1_000_000  # of an mp4; fragmented ones have two for each fragment
 
 
 def missing_bytes(path: Path, family: str) -> int:
@@ -26,8 +27,9 @@ def has_mp4_index(path: Path) -> bool:
 
 def _mp4_boxes(file: IO[bytes], size: int) -> list[tuple[bytes, int]]:
     """Kind and end of each outermost box, up to the first that the file does not hold."""
-    boxes, start = [], 0
-    while start + 8 <= size:
+    boxes: list[tuple[bytes, int]] = []
+    start = 0
+    while start + 8 <= size and len(boxes) < _MAX_BOXES:
         file.seek(start)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]

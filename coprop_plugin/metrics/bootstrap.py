@@ -48,11 +48,18 @@ class Difference:
         return asdict(self)
 
 
+_BLOCK = 256  # draws that are worked on at once, so that memory grows with the videos alone
+
+
 def draw_counts(videos: int, *, draws: int, seed: int) -> np.ndarray:
-    """``(draws, videos) float64``: how often each video is drawn, with replacement."""
-    picks = np.random.default_rng(seed).integers(0, videos, (draws, videos))
-    places = picks + videos * np.arange(draws)[:, None]
-    return np.bincount(places.ravel(), minlength=draws * videos).reshape(draws, videos).astype(float)
+    """``(draws, videos) uint16``: how often each video is drawn, with replacement."""
+    rng = np.random.default_rng(seed)
+    counts = np.empty((draws, videos), np.uint16)
+    for start in range(0, draws, _BLOCK):
+        block = counts[start : start + _BLOCK]
+        places = rng.integers(0, videos, block.shape) + videos * np.arange(len(block))[:, None]
+        block[:] = np.bincount(places.ravel(), minlength=block.size).reshape(block.shape)
+    return counts
 
 
 def paired_bootstrap(
@@ -126,7 +133,11 @@ def _all_once(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _drawn_by(counts: np.ndarray) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    return lambda sums: {name: np.tensordot(counts, values, 1) for name, values in sums.items()}
+    def drawn(values: np.ndarray) -> np.ndarray:
+        blocks = (counts[start : start + _BLOCK].astype(float) for start in range(0, len(counts), _BLOCK))
+        return np.concatenate([np.tensordot(block, values, 1) for block in blocks])
+
+    return lambda sums: {name: drawn(values) for name, values in sums.items()}
 
 
 _SAME = 1e-12  # differences below are rounding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 import cv2
@@ -152,10 +153,13 @@ def _bytes(flow: tuple[np.ndarray, np.ndarray]) -> int:
     return flow[0].nbytes + flow[1].nbytes
 
 
+@lru_cache(maxsize=8)
 def _grid(size: tuple[int, int]) -> np.ndarray:
-    """``(h, w, 2) float32``: every pixel's own x and y."""
+    """``(h, w, 2) float32``: every pixel's own x and y; read only."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    return np.stack([x, y], axis=-1)
+    grid = np.stack([x, y], axis=-1)
+    grid.flags.writeable = False
+    return grid
 
 
 def _sample(values: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -166,7 +170,8 @@ def _sample(values: np.ndarray, places: np.ndarray) -> np.ndarray:
 def _with_trust(there: np.ndarray, back: np.ndarray, half_px: float) -> tuple[np.ndarray, np.ndarray]:
     """The displacement and how well the way back returns to its start: 1 at no error, 1/2 at ``half_px``."""
     error = there + _sample(back, _grid(there.shape[:2]) + there)
-    return there, (1 / (1 + (np.square(error).sum(axis=-1) / half_px**2))).astype(np.float32)
+    ex, ey = error[..., 0], error[..., 1]
+    return there, 1 / (1 + (ex * ex + ey * ey) / np.float32(half_px**2))
 
 
 def _carry(mask: np.ndarray, place: np.ndarray, trust: np.ndarray) -> np.ndarray:
@@ -176,7 +181,8 @@ def _carry(mask: np.ndarray, place: np.ndarray, trust: np.ndarray) -> np.ndarray
     if place.shape[:2] != (height, width):
         place = cv2.resize((place + 0.5) * scale - 0.5, (width, height), interpolation=cv2.INTER_LINEAR)
         trust = cv2.resize(trust, (width, height), interpolation=cv2.INTER_LINEAR)
-    inside = ((place >= -0.5) & (place <= np.array([width, height]) - 0.5)).all(axis=-1)
+    x, y = place[..., 0], place[..., 1]
+    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     objects = np.stack([_sample(np.ascontiguousarray(channel), place) for channel in mask[1:]])
     objects = objects * (trust * inside)
     return np.concatenate([1 - objects.sum(axis=0, keepdims=True).clip(0, 1), objects]).astype(np.float32)

@@ -1,0 +1,158 @@
+"""``coprop rescore``: a benchmark's saved predictions, of one method or several, before and after."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CoPropError
+from . import options
+
+if TYPE_CHECKING:
+    from ..rescore import Plan, Summary
+    from ..rescore.worker import Outcome
+
+HELP = "Refine and re-score the saved predictions of a whole benchmark; interrupted, the same command goes on."
+EXAMPLES = """\
+  coprop rescore preds/tpavi preds/catr --dataset ms3 --data-root AVSBench -o runs/ms3
+  coprop rescore mine=preds/run7 --dataset s4 --data-root AVSBench --kind probability --workers 8 -o runs/s4
+  coprop rescore preds/aavs --dataset avss --data-root AVSS --off-palette background -o runs/avss
+  coprop rescore preds/tpavi --dataset ms3 --data-root AVSBench --semantic-root AVSS -o runs/ms3   (with MOC)
+
+Each PRED_DIR holds a folder of PNGs (ID/ or CATEGORY/ID/) or an array file (ID.npz, .npy) for every video."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("predictions", nargs="*", metavar="[NAME=]PRED_DIR", help="saved predictions of a method")
+    data = parser.add_argument_group("benchmark")
+    data.add_argument("--dataset", choices=("auto", "s4", "ms3", "avss"), default="auto", help="which (default: auto)")
+    data.add_argument("--data-root", metavar="DIR", help="where it lies")
+    data.add_argument("--split", default="test", metavar="NAME", help="train, val or test (default)")
+    data.add_argument("--semantic-root", metavar="DIR", help="AVSS, whose class masks tell which MS3 videos are MOC")
+    reading = parser.add_argument_group("predictions")
+    options.add_reading(reading)
+    reading.add_argument(
+        "--off-palette", choices=("refuse", "background"), help="colours of no class (default: refuse)"
+    )
+    options.add_method(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("-o", "--out", metavar="DIR", required=True, help="a new or empty folder, or the run to go on")
+    output.add_argument(
+        "--protocol", action="append", metavar="NAME", help="scoring protocol (default: avsbench, alignment, split)"
+    )
+    output.add_argument(
+        "--scores", choices=("none", "float32", "float16"), default="none", help="keep refined probabilities too"
+    )
+    output.add_argument(
+        "--pages", choices=("none", "extremes", "all"), default="extremes", help="reports of single videos"
+    )
+    output.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    output.add_argument("--retry-failed", action="store_true", help="try videos again that failed before")
+    options.add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.predictions or not args.data_root:
+        raise CoPropError("name the predictions and the data:  coprop rescore PRED_DIR --data-root DIR -o OUT")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # before numpy comes: a run's bytes must not depend on the machine's cores
+    from ..rescore import RunFolder, make_plan, rescore
+
+    RunFolder(args.out).check()
+    plan = make_plan(
+        [args.predictions] if isinstance(args.predictions, str) else args.predictions,
+        args.data_root,
+        layout=args.dataset,
+        split=args.split,
+        method=_method(args),
+        reading={**options.reading_of(args), "off_palette": args.off_palette},
+        protocol=args.protocol or ("avsbench", "alignment", "split"),
+        scores=args.scores,
+        semantic_root=args.semantic_root,
+    )
+    with progress(plan) as note:
+        summary = rescore(
+            plan, args.out, workers=args.workers, retry_failed=args.retry_failed, pages=args.pages, progress=note
+        )
+    render(summary, as_json=args.json)
+    return 1 if summary.failed else 0
+
+
+def _method(args: argparse.Namespace) -> dict[str, Any]:
+    """The parts as the manifest keeps them: names resolved to dicts."""
+    from .. import parts
+
+    given = {k: getattr(args, k) for k in ("control_points", "propagator", "fusion")}
+    method = {k: parts.parse(v) if isinstance(v, str) else dict(v) for k, v in given.items()}
+    if args.propagator_checkpoint:
+        method["propagator"]["checkpoint"] = args.propagator_checkpoint
+    return method
+
+
+@contextmanager
+def progress(plan: Plan) -> Iterator[Callable[[Outcome], None]]:
+    """A bar with rate and time left on stderr; failures are told as they come."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("re-scoring"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task("", total=len(plan.videos) * len(plan.sources), rate="")
+
+        def note(outcome: Outcome) -> None:
+            speed = bar.tasks[task].speed
+            bar.update(task, advance=1, rate=f"{speed:.1f} videos/s" if speed else "")
+            if outcome.status == "failed":
+                where = f"{outcome.task.source.name}/{outcome.task.video.video_id}"
+                console.print(f"[red]failed[/red] {escape(where)}: {escape(outcome.error)}", soft_wrap=True)
+
+        yield note
+
+
+def render(summary: Summary, *, as_json: bool) -> None:
+    """The tables, or all of it as JSON; what went wrong goes to stderr."""
+    from ..rescore.formats import as_dict, to_text
+
+    if as_json:
+        told = {**as_dict(summary.comparison), "out": str(summary.folder), "videos_failed": summary.failed}
+        json.dump(told, sys.stdout, indent=1)
+        print()
+    else:
+        print(to_text(summary.comparison).decode(), end="")
+    for note in summary.notes:
+        print(f"note: {note}", file=sys.stderr)
+    kept = f", {summary.kept} kept from before" if summary.kept else ""
+    print(
+        f"\n{summary.done} videos done{kept}, {summary.failed} failed; written to {summary.folder}/; "
+        f"open {summary.folder / 'index.html'}",
+        file=sys.stderr,
+    )
+    if summary.failed:
+        print(
+            "coprop: error: some videos have no result; they are listed above and in "
+            f"{summary.folder / 'failed'}. Mend them and add --retry-failed.",
+            file=sys.stderr,
+        )

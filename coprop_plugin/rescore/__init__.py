@@ -1,0 +1,7 @@
+"""Batch re-scoring: every video of a benchmark refined and scored, before and after, in a folder that can be resumed."""
+
+from .folder import RunFolder
+from .plan import Plan, Source, make_plan
+from .run import Summary, rescore
+
+__all__ = ["Plan", "RunFolder", "Source", "Summary", "make_plan", "rescore"]

@@ -1,0 +1,295 @@
+"""From records to the comparison of a run: every method before and after, under every protocol, on every subset."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..metrics.bootstrap import Difference
+from ..metrics.compare import compare
+from ..metrics.protocols import Scorer, value_rows
+from ..metrics.scorer import VideoRecord
+from ..metrics.sums import ratio, totals
+from ..structures import AVSBENCH_NAMES
+from .folder import RunFolder
+from .plan import Plan, Source, Task
+from .published import published
+
+DRAWS, LEVEL = 10000, 0.95
+ALL, MOC = "all", "MOC"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of one method on one subset, before and after; shares in percent.
+
+    Attributes:
+        method, subset, protocol, metric, unit: what the number is.
+        videos: how many the subset has for this method.
+        before, after: values, ``None`` where not defined.
+        difference: with its interval and tests over videos, in the number's own scale (``None``: the protocol scores
+            several videos together, so that a bootstrap over videos means nothing).
+    """
+
+    method: str
+    subset: str
+    protocol: str
+    metric: str
+    unit: str
+    videos: int
+    before: float | None
+    after: float | None
+    difference: Difference | None
+
+    @property
+    def scale(self) -> int:
+        return 100 if self.unit == "%" else 1
+
+    @property
+    def change(self) -> float | None:
+        return None if self.before is None or self.after is None else self.after - self.before
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of the change, in the row's unit."""
+        d = self.difference
+        if d is None or math.isnan(d.low):
+            return None
+        return self.scale * d.low, self.scale * d.high
+
+    @property
+    def headline(self) -> bool:
+        """Whether the number is no part of another."""
+        return "/" not in self.metric
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class of one method, in percent; ``frames`` in which truth or refined masks show it."""
+
+    method: str
+    protocol: str
+    class_id: int
+    name: str
+    frames: int
+    before_j: float | None
+    after_j: float | None
+    before_f: float | None
+    after_f: float | None
+
+
+@dataclass(frozen=True)
+class VideoChange:
+    """A video's first number (``metric`` under ``protocol``), before and after in percent, and its edited frames."""
+
+    method: str
+    video: str
+    before: float
+    after: float
+    changed_frames: int
+
+    @property
+    def change(self) -> float:
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that a run tells.
+
+    Attributes:
+        manifest: of the run.
+        rules: protocol -> its line; ``about`` method -> what was scored, and how.
+        rows, classes, videos: numbers; ``videos`` are sorted from the greatest loss to the greatest gain.
+        ranked_by: the metric and protocol of ``videos``.
+        failures: ``(method, video, why)``.
+        notes: sentences for the reader.
+    """
+
+    manifest: Mapping[str, Any]
+    rules: Mapping[str, str]
+    about: Mapping[str, Mapping[str, Any]]
+    rows: tuple[Row, ...]
+    classes: tuple[ClassRow, ...]
+    videos: tuple[VideoChange, ...]
+    ranked_by: tuple[str, str]
+    failures: tuple[tuple[str, str, str], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def published(self) -> list[Any]:
+        """Published numbers of the same test split."""
+        dataset = self.manifest["dataset"]
+        return published(dataset["layout"]) if dataset["split"] == "test" else []
+
+
+def make_comparison(plan: Plan, folder: RunFolder, *, draws: int = DRAWS) -> Comparison:
+    """Read the records of a run, one method and protocol at a time.
+
+    Args:
+        plan, folder: the run.
+        draws: of the bootstrap.
+    """
+    rows: list[Row] = []
+    classes: list[ClassRow] = []
+    videos: list[VideoChange] = []
+    rules: dict[str, str] = {}
+    about: dict[str, Mapping[str, Any]] = {}
+    counts: dict[str, int] = {}
+    ranked_by = ("", "")
+    for source in plan.sources:
+        for place, protocol in enumerate(plan.protocols):
+            before, after, changed = read_scorers(plan, folder, source, protocol)
+            counts[source.name] = len(before.videos)
+            if not _has_truth(before, protocol):
+                continue
+            scores = before.compute()
+            rules[protocol] = scores["about"]["rule"]
+            about.setdefault(source.name, {k: v for k, v in scores["about"].items() if k != "rule"})
+            rows += [
+                row for name, ids in _subsets(plan, before) for row in _rows(source, name, before, after, ids, draws)
+            ]
+            classes += _class_rows(source, protocol, before, after)
+            if place == 0:
+                metric, changes = _video_changes(source, before, after, changed)
+                videos += changes
+                ranked_by = (metric, protocol)
+    failures = tuple(_failures(plan, folder))
+    videos.sort(key=lambda v: (v.change, v.method, v.video))
+    return Comparison(
+        manifest=plan.manifest(),
+        rules=rules,
+        about=about,
+        rows=tuple(rows),
+        classes=tuple(classes),
+        videos=tuple(videos),
+        ranked_by=ranked_by,
+        failures=failures,
+        notes=tuple(_notes(plan, counts)),
+    )
+
+
+def read_scorers(plan: Plan, folder: RunFolder, source: Source, protocol: str) -> tuple[Scorer, Scorer, dict[str, int]]:
+    """The scorings of a method before and after under one protocol, and how many frames of each video were edited."""
+    order = [video.video_id for video in plan.videos]
+    sides = {side: Scorer(protocol, order=order) for side in ("before", "after")}
+    changed = {}
+    for video in plan.videos:
+        path = folder.record(Task(source, video))
+        if not path.is_file():
+            continue
+        record = json.loads(path.read_bytes())
+        changed[video.video_id] = len(record["changed_frames"])
+        for side, scorer in sides.items():
+            kept = dict(record[side])
+            scorer.class_ids = tuple(kept.pop("class_ids"))
+            sums = kept["sums"][protocol]
+            # arrays are a twentieth of the lists' memory, and hold the same numbers
+            compact = sums and {k: np.array(v) if isinstance(v, list) else v for k, v in sums.items()}
+            scorer.videos[video.video_id] = VideoRecord(
+                **{**kept, "truth_size": tuple(kept["truth_size"]), "sums": {protocol: compact}}
+            )
+    return sides["before"], sides["after"], changed
+
+
+def _subsets(plan: Plan, scorer: Scorer) -> Iterable[tuple[str, list[str]]]:
+    scored = scorer.video_ids()
+    yield ALL, scored
+    if chosen := [video for video in scored if video in set(plan.moc or ())]:
+        yield MOC, chosen
+
+
+def _rows(source: Source, subset: str, before: Scorer, after: Scorer, ids: list[str], draws: int) -> Iterable[Row]:
+    sides = [_of_videos(scorer, ids) for scorer in (before, after)]
+    (family,) = sides[0].families().values()
+    if not sides[0].rows(sides[0].protocols[0].name, ids):
+        return
+    differences = {}
+    if family.one_row_a_video():
+        (differences,) = compare(sides[0], sides[1], draws=draws, level=LEVEL).values()
+    old, new = (value_rows(scorer.compute()) for scorer in sides)
+    for (protocol, metric, value, unit), (*_, refined, _) in zip(old, new, strict=True):
+        yield Row(
+            source.name, subset, protocol, metric, unit, len(ids), value, refined, differences.get(_plain(metric))
+        )
+
+
+def _of_videos(scorer: Scorer, ids: Sequence[str]) -> Scorer:
+    part = Scorer(scorer.asked, order=scorer.order)
+    part.class_ids = scorer.class_ids
+    part.videos = {video: scorer.videos[video] for video in ids}
+    return part
+
+
+def _has_truth(scorer: Scorer, protocol: str) -> bool:
+    return any(record.sums[protocol] is not None for record in scorer.videos.values())
+
+
+def _plain(metric: str) -> str:
+    """The metric's name without what it says of hard masks."""
+    return metric.partition(" (")[0]
+
+
+def _class_rows(source: Source, protocol: str, before: Scorer, after: Scorer) -> list[ClassRow]:
+    """The published per-class means, where the protocol is one of the semantic ones."""
+    sums = [totals(scorer.rows(protocol, scorer.video_ids())) for scorer in (before, after)]
+    if len(before.class_ids) == 1 or set(sums[0]) != {"iou", "f", "frames"}:
+        return []
+    old, new = (
+        {name: 100 * ratio(part[name][0], part["frames"][0]) for name in ("iou", "f")} | {"frames": part["frames"][0]}
+        for part in sums
+    )
+    return [
+        ClassRow(
+            source.name,
+            protocol,
+            class_id,
+            AVSBENCH_NAMES[class_id] if class_id < len(AVSBENCH_NAMES) else str(class_id),
+            int(new["frames"][i]),
+            *(_value(side[name][i]) for name in ("iou", "f") for side in (old, new)),
+        )
+        for i, class_id in enumerate((0, *before.class_ids))
+        if old["frames"][i] or new["frames"][i]
+    ]
+
+
+def _video_changes(
+    source: Source, before: Scorer, after: Scorer, changed: Mapping[str, int]
+) -> tuple[str, list[VideoChange]]:
+    """Every video's first number before and after."""
+    found, metric = [], ""
+    for video in before.video_ids():
+        (old, new) = (value_rows(_of_videos(scorer, [video]).compute()) for scorer in (before, after))
+        if not old or old[0][2] is None or new[0][2] is None:
+            continue
+        metric = old[0][1]
+        found.append(VideoChange(source.name, video, old[0][2], new[0][2], changed[video]))
+    return metric, found
+
+
+def _failures(plan: Plan, folder: RunFolder) -> Iterable[tuple[str, str, str]]:
+    for task in plan.tasks():
+        path = folder.failure(task)
+        if path.is_file():
+            yield task.source.name, task.video.video_id, str(json.loads(path.read_bytes())["error"])
+
+
+def _notes(plan: Plan, counts: Mapping[str, int]) -> Iterable[str]:
+    yield from plan.notes
+    if plan.moc is not None and not plan.moc:
+        yield "No MOC subset: the set of sounding classes changes in no MS3 video of this split."
+    whole = len(plan.videos)
+    for name, count in counts.items():
+        if count < whole:
+            yield f"{name}: {count} of {whole} videos; the others failed, so its numbers are not those of the split."
+    if len(set(counts.values())) > 1:
+        yield "The methods were scored on different videos; compare their numbers with care."
+
+
+def _value(number: float) -> float | None:
+    return None if math.isnan(number) else float(number)

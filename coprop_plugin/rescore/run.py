@@ -1,0 +1,105 @@
+"""A run from its plan to its tables: begun, gone on with, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..media.files import atomic_write
+from . import barriers
+from .comparison import DRAWS, Comparison, make_comparison
+from .folder import RunFolder, locked
+from .formats import to_csv, to_json, to_latex, to_text
+from .pages import write_index, write_pages
+from .plan import Plan
+from .pool import work_off
+from .worker import Outcome
+
+Pages = Literal["none", "extremes", "all"]
+_FORMATS = {
+    "comparison.json": to_json,
+    "comparison.csv": to_csv,
+    "comparison.tex": to_latex,
+    "comparison.txt": to_text,
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        folder: where it lies.
+        comparison: the numbers.
+        done, kept, failed: videos (of every method) worked off now, found whole from before, and without a result.
+        notes: what is to be told about the run itself.
+    """
+
+    folder: Path
+    comparison: Comparison
+    done: int
+    kept: int
+    failed: int
+    notes: tuple[str, ...] = ()
+
+
+def rescore(
+    plan: Plan,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    retry_failed: bool = False,
+    pages: Pages = "extremes",
+    draws: int = DRAWS,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> Summary:
+    """Refine and score every video of a plan, and compare; run again after an interruption, it goes on.
+
+    Predictions, tables and pages are the same bytes whether or not it was interrupted, and whatever ``workers`` is.
+
+    Args:
+        plan: what to do (:func:`make_plan`).
+        out: a new or empty folder, or one with the same run in it.
+        workers: processes.
+        retry_failed: try again what failed before.
+        pages: per-video reports: of the worst and best videos, of all, or none.
+        draws: of the bootstrap.
+        progress: called with every outcome as it comes.
+
+    Raises:
+        CoPropError: the folder holds other things, another run, or is being written.
+        OSError: the disk is full.
+    """
+    folder = RunFolder(out)
+    with locked(folder) as (lock, stale):
+        goes_on = folder.begin(plan.manifest())
+        folder.log("begun", resumed=goes_on, workers=workers, data=plan.data_root.absolute(), **_places(plan))
+        counts = {"done": 0, "kept": 0, "failed": 0, "failed before": 0}
+        tasks = plan.tasks()
+        for outcome in work_off(plan, folder, tasks, workers=workers, lock=lock, retry_failed=retry_failed):
+            counts[outcome.status] += 1
+            if outcome.status in ("done", "failed"):
+                task, facts = outcome.task, {"error": outcome.error, "trace": outcome.trace} if outcome.error else {}
+                where = {"method": task.source.name, "video": task.video.video_id}
+                folder.log(outcome.status, **where, wall_s=round(outcome.wall_s, 4), **facts)
+            progress(outcome)
+        comparison = make_comparison(plan, folder, draws=draws)
+        write_tables(folder, comparison)
+        write_index(folder, comparison, write_pages(plan, folder, comparison, pages=pages))
+        folder.log("ended", **counts)
+    failed = counts["failed"] + counts["failed before"]
+    return Summary(folder.path, comparison, counts["done"], counts["kept"], failed, tuple(filter(None, [stale])))
+
+
+def write_tables(folder: RunFolder, comparison: Comparison) -> None:
+    """The comparison in its four formats."""
+    for name, render in _FORMATS.items():
+        with atomic_write(folder.path / name) as file:
+            file.write(render(comparison))
+        barriers.reached(f"{name} written")
+
+
+def _places(plan: Plan) -> dict[str, object]:
+    return {"predictions": {source.name: str(source.path.absolute()) for source in plan.sources}}
