@@ -13,8 +13,8 @@ import sounds
 from coprop_plugin import parts
 from coprop_plugin.control_points import changepoint
 from coprop_plugin.control_points.cells import CELLS_PER_S
-from coprop_plugin.control_points.changepoint import ChangePoint, hear
-from coprop_plugin.control_points.segmentation import Prices
+from coprop_plugin.control_points.changepoint import ChangePoint, Heard, hear, on_frames
+from coprop_plugin.control_points.segmentation import SILENT, SOUNDING, Prices
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.errors import CoPropError
@@ -52,6 +52,11 @@ def test_changes_silence_and_pauses(pieces: list, expected: list, bed_db: float 
     points = found(sounds.clip(pieces, bed_db=bed_db))
     assert listed(points) == expected
     assert points.origin.generator == "changepoint"
+
+
+@pytest.mark.parametrize("bed_db", [-57, -56, -55, -54, -53])
+def test_a_sound_at_the_threshold_of_silence_does_not_flicker(bed_db: float) -> None:
+    assert found(sounds.clip([("none", 8)], bed_db=bed_db)).frames == (0,)
 
 
 def test_confidence_is_high_where_the_sound_is_plain() -> None:
@@ -109,6 +114,13 @@ def test_a_long_sound_is_heard_in_stretches(monkeypatch: pytest.MonkeyPatch, tmp
     assert (found(mapped).confidence == found(clip).confidence).all()
 
 
+@pytest.mark.parametrize(("change_s", "frame"), [(5.3, 5), (9.7, 10)], ids=["after half", "at the end"])
+def test_a_change_near_the_ends_of_a_stretch(monkeypatch: pytest.MonkeyPatch, change_s: float, frame: int) -> None:
+    """Too near to be placed rightly by one of two stretches: the other one's word counts."""
+    monkeypatch.setattr(changepoint, "STRETCH_CELLS", 10 * CELLS_PER_S)
+    assert found(sounds.clip([("low", change_s), ("noise", 20 - change_s)])).frames == (0, frame)
+
+
 @pytest.mark.parametrize("name", ["low", "noise"])
 def test_a_steady_sound_is_one_segment_however_long(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(changepoint, "STRETCH_CELLS", 10 * CELLS_PER_S)
@@ -126,6 +138,14 @@ def test_what_follows_the_windows_is_not_heard() -> None:
     state, change, probability = hear(cut.sound, cut.time_base, Prices())
     assert len(state) == len(change) == len(probability) == 40
     assert found(cut).frames == (0,)
+
+
+def test_a_sound_between_two_midpoints_leaves_one_silent_segment() -> None:
+    state, change = np.full(40, SILENT), np.zeros(40, bool)
+    state[26:31], change[[26, 31]] = SOUNDING, True
+    heard = Heard(state, change, np.where(change, 0.9, 0))
+    points = on_frames(sounds.clip([("none", 4)]).time_base, heard, np.array([2.6, 3.1]))
+    assert listed(points) == [(0, True)]
 
 
 def test_a_sound_shorter_than_a_segment() -> None:

@@ -80,3 +80,11 @@ def test_an_empty_sound_is_one_silent_hop() -> None:
 def test_a_rate_without_bands_is_refused() -> None:
     with pytest.raises(CoPropError, match="at least 960 Hz, got 800 Hz"):
         log_mel(Sound(np.zeros(800, np.float32), 800))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_refused(wrong: float) -> None:
+    samples = np.zeros(16000, np.float32)
+    samples[8000] = wrong
+    with pytest.raises(CoPropError, match=r"NaN or infinite samples between 0\.00 and 1\.00 s"):
+        log_mel(Sound(samples, 16000))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from coprop_plugin.control_points.cells import NUM_CEPSTRA, Cells
+from coprop_plugin.control_points.cells import NUM_CEPSTRA, PLAIN_DB, Cells
 from coprop_plugin.control_points.segmentation import (
     LEAST_VARIANCE,
     SILENT,
@@ -54,24 +54,26 @@ def test_the_best_and_the_probabilities_equal_brute_force(seed: int) -> None:
 
 def test_costs_are_those_of_each_segment_on_its_own() -> None:
     rng, n, prices = np.random.default_rng(0), 20, Prices(min_cells=1, min_silent_cells=1)
-    cells = Cells(np.zeros(n), rng.normal(0, 5, (n, NUM_CEPSTRA)), rng.random(n) < 0.7)
+    cells = Cells(rng.normal(3, 4, n), rng.normal(0, 5, (n, NUM_CEPSTRA)))
+    plainly = np.minimum((cells.margin_db / PLAIN_DB) ** 2, 1)
+    assert 3 < cells.active.sum() < n
     costs = segment_costs(cells, prices)
     for start, stop in ((0, 6), (3, 20), (0, 20), (9, 17)):
         heard = cells.timbre[start:stop][cells.active[start:stop]] / np.sqrt(USUAL_VARIANCE)
         number, scatter = len(heard), ((heard - heard.mean(axis=0)) ** 2).sum(axis=0)
         spread = np.log((scatter + prices.prior_cells) / (number + prices.prior_cells) + LEAST_VARIANCE).sum()
-        gap_s = (stop - start - number) / 10
+        gap_s, stray_s = ((plainly * on)[start:stop].sum() / 10 for on in (~cells.active, cells.active))
         sounding = prices.evidence * 0.5 * (number + prices.prior_cells) * spread + prices.gap_a_s * gap_s
-        assert costs[:, start, stop] == pytest.approx([sounding, prices.stray_a_s * number / 10])
+        assert costs[:, start, stop] == pytest.approx([sounding, prices.stray_a_s * stray_s])
 
 
 def test_no_segment_is_too_short_unless_the_sound_is() -> None:
-    cells = Cells(np.zeros(8), np.zeros((8, NUM_CEPSTRA)), np.ones(8, bool))
+    cells = Cells(np.ones(8), np.zeros((8, NUM_CEPSTRA)))
     costs = segment_costs(cells, Prices(min_cells=3, min_silent_cells=5))
     length = np.subtract.outer(np.arange(9), np.arange(9)).T
     assert (costs[0, length < 3] == 1e9).all() and (costs[0, length >= 3] < 1e6).all()
     assert (costs[1, length < 5] == 1e9).all() and (costs[1, length >= 5] < 1e6).all()
-    short = Cells(np.zeros(2), np.zeros((2, NUM_CEPSTRA)), np.ones(2, bool))
+    short = Cells(np.ones(2), np.zeros((2, NUM_CEPSTRA)))
     assert best_segments(segment_costs(short, Prices()), np.ones(3)) == [(0, 0)]
 
 

@@ -39,7 +39,7 @@ def log_mel(sound: Sound, *, start: int = 0, stop: int | None = None) -> np.ndar
     power of a full-scale square wave, were it all in one band; digital silence is ``FLOOR_DB``.
 
     Raises:
-        CoPropError: the sound's rate is too low to have bands at all.
+        CoPropError: the sound's rate is too low to have bands at all, or its samples are not finite.
     """
     stop = num_hops(sound) if stop is None else stop
     rows = [_rows(sound, first, min(first + BLOCK_HOPS, stop)) for first in range(start, stop, BLOCK_HOPS)]
@@ -66,6 +66,10 @@ def _rows(sound: Sound, start: int, stop: int) -> np.ndarray:
     spectrum = rfft(framed * window)
     power = spectrum.real**2 + spectrum.imag**2
     bands = np.ascontiguousarray((bank @ power.T).T)
+    if not np.isfinite(bands).all():
+        raise CoPropError(
+            f"the sound holds NaN or infinite samples between {start * HOP_S:.2f} and {stop * HOP_S:.2f} s."
+        )
     return np.maximum(10 * np.log10(np.maximum(bands, np.finfo(np.float32).tiny)), np.float32(FLOOR_DB))
 
 

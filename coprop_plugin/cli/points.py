@@ -70,16 +70,12 @@ def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
     from rich.table import Table
 
     console = Console()
-    origin = ", ".join(
-        [
-            points.origin.generator,
-            *points.origin.repairs,
-            *([f"fell back to {points.origin.fallback}"] * bool(points.origin.fallback)),
-        ]
-    )
+    told = [points.origin.generator, *points.origin.repairs]
+    if points.origin.fallback:
+        told.append(f"fell back to {points.origin.fallback}")
     console.print(
         f"[bold]{escape(clip.clip_id)}[/bold]: {clip.num_frames} frames, sampling {clip.time_base.sampling}, "
-        f"control points by {escape(origin)}"
+        f"control points by {escape(', '.join(told))}"
     )
     table = Table("frames", "sound", "sounding", "confidence", box=None, pad_edge=False, header_style="bold")
     windows_s = clip.time_base.sound_window_s

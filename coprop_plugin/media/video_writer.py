@@ -96,9 +96,7 @@ class _PictureTrack:
         self._pad = ((0, height - shape[0]), (0, width - shape[1]), (0, 0))
         self._container, self._time_base, self._next = container, 1 / rate_hz, 0
         self._converter = VideoReformatter()
-        self._stream = container.add_stream(
-            "libx264", rate=rate_hz, options={"crf": str(CRF), "x264-params": "threads=1:lookahead-threads=1"}
-        )
+        self._stream = container.add_stream("libx264", rate=rate_hz, options={"crf": str(CRF)})
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.colorspace = _BT601
         self._stream.codec_context.time_base = self._time_base
