@@ -58,6 +58,19 @@ def test_containers(tmp_path: Path, container: Any, new_format: bool) -> None:
     assert_weights(read_state_dict(saved(tmp_path / "w.pth", container, new_format=new_format)))
 
 
+def test_what_others_allowed_for_the_process_neither_mixes_in_nor_is_lost(tmp_path: Path) -> None:
+    file = saved(tmp_path / "w.pth", {"model_state_dict": WEIGHTS, "step": np.float64(2)}, new_format=True)
+    before = torch.serialization.get_safe_globals()
+    try:
+        torch.serialization.add_safe_globals([np._core.multiarray.scalar])  # as the MMEngine side does
+        allowed = torch.serialization.get_safe_globals()
+        assert_weights(read_state_dict(file))
+        assert set(torch.serialization.get_safe_globals()) == set(allowed)
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
 def test_safetensors(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

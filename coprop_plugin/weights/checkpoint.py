@@ -6,7 +6,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _read_torch(path: Path, kind: str, trust_pickle: bool) -> Any:
     if kind == "zip":
         _check_archive(path)
     try:
-        with torch.serialization.safe_globals(list(INERT_GLOBALS)):
+        with _only_inert_globals():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "zip")
     except pickle.UnpicklingError as error:
         refusal = _first_sentence(error)
@@ -127,6 +128,19 @@ def _read_torch(path: Path, kind: str, trust_pickle: bool) -> Any:
         )
     warnings.warn(f"trust_pickle: running the code in '{path}' ({refusal}).", stacklevel=3)
     return torch.load(path, map_location="cpu", weights_only=False)
+
+
+@contextmanager
+def _only_inert_globals() -> Iterator[None]:
+    """Our stand-ins and nothing else: what others allowed for the whole process (the MMEngine side does) would mix in."""
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals(list(INERT_GLOBALS)):
+            yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(others)
 
 
 def _check_archive(path: Path) -> None:
