@@ -16,7 +16,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
-from .backend import never_free_in_children
+from .forks import never_free_in_children
 from .images import MAX_PIXELS
 from .packets import PacketTable, open_container, video_streams
 from .timeline import Timeline

@@ -9,7 +9,7 @@ import decord
 import numpy as np
 
 from ..errors import MediaError
-from .backend import never_free_in_children
+from .forks import never_free_in_children
 from .images import MAX_PIXELS
 from .timeline import MAX_DURATION_S, Timeline
 from .whole import missing_bytes
