@@ -49,6 +49,7 @@ PARTS: dict[Kind, dict[str, str]] = {
         "r50_aotl": "propagators.aot.family:r50_aotl",
         "swinb_aotl": "propagators.aot.family:swinb_aotl",
         "r50_deaotl": "propagators.aot.family:r50_deaotl",
+        "audio_insert": "propagators.aot.family:AudioInsertPropagator",
     },
     "fusion": {
         "consensus": "fusion.consensus:Consensus",

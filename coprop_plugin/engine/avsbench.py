@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from mmengine.dataset import BaseDataset
@@ -9,6 +10,7 @@ from mmengine.registry import DATASETS
 
 from ..datasets.avsbench import AVSBench, LayoutName, open_dataset
 from ..datasets.layouts import Video
+from ..datasets.moc import moc_videos
 from ..errors import unknown_name
 from ..media.palette import voc_palette
 from ..structures import AVSBENCH_NAMES
@@ -26,7 +28,9 @@ class AVSBenchDataset(BaseDataset):
         split: ``train``, ``val`` or ``test``.
         layout: ``s4``, ``ms3``, ``avss`` or ``auto``.
         unit: what one sample is: a ``frame`` for mmseg's models, a ``clip`` for audio-visual ones.
-        videos: only these ids (a MOC list, for example); by default all of the split.
+        videos: only these ids, or ``moc``: those of MS3 whose set of sounding categories changes (paper, table 3); by
+            default all of the split.
+        semantic_root: for ``moc`` on MS3, the AVSS data set, whose class masks tell the categories.
         options: those of mmengine's ``BaseDataset`` (``pipeline``, ``indices``, …).
 
     Raises:
@@ -40,13 +44,16 @@ class AVSBenchDataset(BaseDataset):
         split: str = "test",
         layout: LayoutName = "auto",
         unit: Literal["frame", "clip"] = "frame",
-        videos: list[str] | None = None,
+        videos: Sequence[str] | Literal["moc"] | None = None,
+        semantic_root: str | None = None,
         **options: Any,
     ) -> None:
         if unit not in ("frame", "clip"):
             raise unknown_name("unit", unit, ("frame", "clip"))
         self.bench: AVSBench = open_dataset(data_root, layout=layout)
-        self.split, self.unit, self.videos = split, unit, videos
+        if isinstance(videos, str) and videos != "moc":
+            raise unknown_name("subset of videos", videos, ("moc",))
+        self.split, self.unit, self.videos, self.semantic_root = split, unit, videos, semantic_root
         semantic = len(self.bench.layout.class_ids) > 1
         classes = tuple(AVSBENCH_NAMES) if semantic else ("background", "object")
         palette = voc_palette(len(classes)) if semantic else voc_palette(256)[[0, 255]]
@@ -55,17 +62,23 @@ class AVSBenchDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry a frame, or a clip, in the order of the data set's table."""
-        chosen = self.bench.videos(self.split)
-        if self.videos is not None:
-            known = {video.video_id: video for video in chosen}
-            if strange := [name for name in self.videos if name not in known]:
-                raise unknown_name("video", strange[0], known)
-            chosen = tuple(known[name] for name in self.videos)
-        return [entry for video in chosen for entry in self._entries(video)]
+        return [entry for video in self._chosen() for entry in self._entries(video)]
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """An entry, with the opened data set that the transforms read masks from."""
         return {**super().get_data_info(idx), "avsbench": self.bench}
+
+    def _chosen(self) -> tuple[Video, ...]:
+        if self.videos == "moc":
+            semantic = None if self.semantic_root is None else open_dataset(self.semantic_root, layout="avss")
+            return moc_videos(self.bench, split=self.split, semantic=semantic)
+        of_split = self.bench.videos(self.split)
+        if self.videos is None:
+            return of_split
+        known = {video.video_id: video for video in of_split}
+        if strange := [name for name in self.videos if name not in known]:
+            raise unknown_name("video", strange[0], known)
+        return tuple(known[name] for name in self.videos)
 
     def _entries(self, video: Video) -> list[dict[str, Any]]:
         layout, count = self.bench.layout, self.bench.num_frames(video)

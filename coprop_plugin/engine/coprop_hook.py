@@ -11,7 +11,7 @@ from mmengine.structures import BaseDataElement
 from ..coprop import CoProp, Result
 from ..errors import CoPropError
 from ..structures import Clip, ControlPoints, Prediction
-from .mirror import build_part
+from .mirror import built_parts
 from .refining import RefiningHook
 
 
@@ -40,12 +40,9 @@ class CoPropHook(RefiningHook):
         fusion: Any = "consensus",
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.method = CoProp(
-            control_points=build_part("control_points", control_points),
-            propagator=build_part("propagator", propagator),
-            fusion=build_part("fusion", fusion),
-        )
+        parts = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
+        super().__init__(parts, **options)
+        self.method = CoProp(**built_parts(parts))
 
     def refine(self, clip: Clip, base: Prediction, samples: Sequence[BaseDataElement]) -> Result:
         return self.method(clip, base)
@@ -67,8 +64,9 @@ class AudioInsertPropagatorHook(RefiningHook):
     def __init__(
         self, *, propagator: Any = "flow", fusion: Any = "replace", prefix: str = "propagated", **options: Any
     ) -> None:
-        super().__init__(prefix=prefix, **options)
-        self.propagator, self.fusion = build_part("propagator", propagator), build_part("fusion", fusion)
+        parts = {"propagator": propagator, "fusion": fusion}
+        super().__init__(parts, prefix=prefix, **options)
+        self.parts = built_parts(parts)
 
     def refine(self, clip: Clip, base: Prediction, samples: Sequence[BaseDataElement]) -> Result:
         points = samples[0].metainfo.get("control_points")
@@ -77,4 +75,4 @@ class AudioInsertPropagatorHook(RefiningHook):
                 f"video '{clip.clip_id}': its samples hold no control points. Put dict(type='RCPGHook', …) into "
                 "custom_hooks as well, or use the CoPropHook, which finds them itself."
             )
-        return CoProp(control_points=points, propagator=self.propagator, fusion=self.fusion)(clip, base)
+        return CoProp(control_points=points, **self.parts)(clip, base)

@@ -48,19 +48,44 @@ REGISTRIES: dict[parts.Kind, Registry] = {
 def build_part(kind: parts.Kind, given: Any) -> Any:
     """A part from what a config holds: ``dict(type=…)``, or anything that :func:`coprop_plugin.parts.build` takes.
 
+    ``type`` may be the class itself, as MMEngine's Python-style configs have it. An option that is such a dict again (the
+    ``fallback`` of ``RCPG``) is a part of the same kind.
+
     Raises:
         CoPropError: an unknown type (the nearest is named), or an option that the part does not take.
     """
     if not isinstance(given, Mapping):
         return parts.build(kind, given)
-    options = {key: value for key, value in given.items() if key != "_scope_"}  # put there by `pkg::` configs
+    options = {
+        key: build_part(kind, value) if isinstance(value, Mapping) and "type" in value else value
+        for key, value in without_scopes(given).items()
+    }
     if "type" not in options:
         return parts.build(kind, options)
-    name = str(options.pop("type")).removeprefix(f"{SCOPE}.")
-    registry = REGISTRIES[kind]
-    if name not in registry.module_dict:
-        raise unknown_name(kind.replace("_", "-"), name, registry.module_dict)
+    make = _registered(kind, options.pop("type"))
     try:
-        return registry.module_dict[name](**options)
+        return make(**options)
     except TypeError as error:
-        raise CoPropError(f"{kind} '{name}' does not take these options ({options}): {error}") from error
+        raise CoPropError(f"{kind} '{given['type']}' does not take these options ({options}): {error}") from error
+
+
+def built_parts(given: Mapping[parts.Kind, Any]) -> dict[str, Any]:
+    """Several parts at once, by their kinds."""
+    return {kind: build_part(kind, part) for kind, part in given.items()}
+
+
+def _registered(kind: parts.Kind, type_: Any) -> Callable[..., Any]:
+    if callable(type_):
+        return type_
+    name = str(type_).removeprefix(f"{SCOPE}.")
+    known = REGISTRIES[kind].module_dict
+    if name not in known:
+        raise unknown_name(kind.replace("_", "-"), name, known)
+    return known[name]
+
+
+def without_scopes(value: Any) -> Any:
+    """Plain dicts and lists, without the ``_scope_`` that ``pkg::`` configs put into each dict of theirs."""
+    if isinstance(value, Mapping):
+        return {key: without_scopes(entry) for key, entry in value.items() if key != "_scope_"}
+    return [*map(without_scopes, value)] if isinstance(value, list) else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,7 +22,10 @@ from mmengine.structures import BaseDataElement
 
 from ..coprop import Result
 from ..errors import CoPropError, unknown_name
+from ..store.manifest import plain
 from ..structures import Clip, Prediction
+from .dump import check_visualizer, show_video, write_video
+from .mirror import without_scopes
 from .samplers import VideoSampler
 from .videos import Classes, Kept, SampleInfo, Video, clip_of, with_prediction
 
@@ -33,13 +36,15 @@ class RefiningHook(Hook):
     """Collects a test or validation loop's samples to videos and refines them.
 
     Args:
+        parts: of the method, as the config gives them; they are kept with each result.
         prefix: the refined metrics are ``<prefix>/<name of the base metric>``.
         base: what is kept of the model's answer: its ``labels``, or its ``scores`` as well.
         incomplete: under several processes, ``raise`` unless the sampler keeps videos whole (``VideoSampler``), or
             ``gather`` all frames when the epoch ends (slower, and all label maps are in memory).
-        output_dir: a folder for ``<video_id>/masks/<k>.png``, control points and ``run.json`` of each video.
+        output_dir: a folder for ``<video_id>/masks/<k>.png``, control points and ``run.json`` of each video; what an
+            earlier epoch or run left of a video is replaced.
         report: also write each video's ``report.html`` there.
-        overlays: of so many videos, refined masks over frames are given to the runner's visualizer.
+        overlays: of so many videos (a process), base and refined masks over frames go to the runner's visualizer.
         max_open_frames: of videos that are not complete yet; a bound on memory.
 
     Raises:
@@ -50,6 +55,7 @@ class RefiningHook(Hook):
 
     def __init__(
         self,
+        parts: Mapping[str, Any],
         *,
         prefix: str = "coprop",
         base: Kept = "labels",
@@ -66,6 +72,7 @@ class RefiningHook(Hook):
             raise CoPropError("incomplete='gather' sends label maps only; with base='scores' use the VideoSampler.")
         if report and not output_dir:
             raise CoPropError("report=True writes into output_dir, which is not set.")
+        self.settings = plain({"hook": type(self).__name__, **without_scopes(parts), "base": base})
         self.prefix, self.base, self.incomplete = prefix, base, incomplete
         self.output_dir, self.report, self.overlays = output_dir, report, overlays
         self.max_open_frames = max_open_frames
@@ -100,6 +107,8 @@ class RefiningHook(Hook):
                 "none of them sees a whole video. Write sampler=dict(type='VideoSampler') into test_dataloader and "
                 "val_dataloader, or, to send all label maps around when the epoch ends, incomplete='gather' into the hook."
             )
+        if self.overlays:
+            check_visualizer(runner.visualizer)
         self._gathering = get_world_size() > 1 and not isinstance(sampler, VideoSampler)
         self._evaluator = second_evaluator(loop.evaluator, self.prefix)
         self._classes = Classes.of(loop.evaluator.dataset_meta)
@@ -166,39 +175,12 @@ class RefiningHook(Hook):
         ]
         self._evaluator.process(data_samples=refined, data_batch=None)
         if self.output_dir:
-            self._write(result, clip)
+            truth = video.truth(self._classes)
+            folder = Path(self.output_dir)
+            write_video(folder, result, clip, truth=truth, settings=self.settings, report=self.report)
         if self._shown < self.overlays:
-            self._show(runner, result, clip)
-
-    def _write(self, result: Result, clip: Clip) -> None:
-        from ..report.html import write_report
-        from ..store import write_result
-
-        assert self.output_dir is not None
-        if Path(clip.clip_id).name != clip.clip_id or clip.clip_id in ("", ".", ".."):
-            raise CoPropError(f"the video id '{clip.clip_id}' cannot name a folder of output_dir.")
-
-        def report(path: Path) -> object:
-            return write_report(
-                path,
-                clip=clip,
-                base=result.base,
-                refined=result.prediction,
-                control_points=result.control_points,
-                segments=result.segments,
-                notes=result.notes,
-            )
-
-        extras = {"report.html": report} if self.report else {}
-        write_result(result, Path(self.output_dir) / clip.clip_id, clip=clip, scores="none", extras=extras)
-
-    def _show(self, runner: Any, result: Result, clip: Clip) -> None:
-        from ..report.overlay import overlay
-
-        self._shown += 1
-        for t in range(clip.num_frames):
-            picture = overlay(clip.frames[t], result.prediction.label_map(t))
-            runner.visualizer.add_image(f"{self.prefix}_{clip.clip_id}", picture, step=t)
+            self._shown += 1
+            show_video(runner.visualizer, result, clip, name=f"{self.prefix}_{clip.clip_id}")
 
 
 def second_evaluator(first: Evaluator, prefix: str) -> Evaluator:

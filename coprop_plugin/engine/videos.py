@@ -189,6 +189,16 @@ class Video:
         )
         return prediction_of_logits(scores, stack, classes, source=source)
 
+    def truth(self, classes: Classes) -> Prediction | None:
+        """The true masks, -1 where there is none; ``None`` where the samples bring no truth."""
+        ordered = [sample for _, sample in self.in_order()]
+        if not all("gt_sem_seg" in sample for sample in ordered):
+            return None
+        maps = torch.cat([sample.gt_sem_seg.data for sample in ordered]).numpy().astype(np.int16)
+        return Prediction.from_labels(
+            np.where(maps == IGNORED, -1, maps), class_ids=classes.ids, names=classes.names, source="truth"
+        )
+
 
 def prediction_of_logits(scores: Frames, labels: np.ndarray, classes: Classes, *, source: str) -> Prediction:
     """A prediction from mmseg's ``seg_logits (T, C, H, W)`` and its label maps ``(T, H, W)``.
@@ -212,11 +222,12 @@ def prediction_of_logits(scores: Frames, labels: np.ndarray, classes: Classes, *
 def light(sample: BaseDataElement) -> BaseDataElement:
     """A copy on the CPU without scores, its label maps in the smallest type that holds them."""
     copy = sample.new()
+    for name in {"seg_logits", "prediction"} & set(copy.keys()):
+        delattr(copy, name)
+    copy = copy.cpu()
     for name, value in list(copy.items()):
-        if name in ("seg_logits", "prediction"):
-            delattr(copy, name)
-        elif isinstance(value, PixelData) and "data" in value and not value.data.is_floating_point():
-            copy.set_field(PixelData(data=smallest(value.data.cpu())), name)
+        if isinstance(value, PixelData) and "data" in value and not value.data.is_floating_point():
+            copy.set_field(PixelData(data=smallest(value.data)), name)
     return copy
 
 

@@ -111,7 +111,7 @@ def make_guide(
         if audio is not None:
             raise CoPropError(
                 f"audio={audio!r} was given, but the checkpoint holds no audio insert and would not hear it. "
-                "Leave audio out, or use a checkpoint trained with an insert."
+                "Take a plain propagator (r50_aotl, …) without audio, or a checkpoint trained with an insert."
             )
         return None
     dim, context = insert.audio_dim, int(insert.context_frames)

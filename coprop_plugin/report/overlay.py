@@ -120,19 +120,22 @@ def write_overlay(
     rate_hz = clip.time_base.sampling.rate_hz
     held = 1 if control_points is None else math.ceil(PLAY_HEAD_HZ / rate_hz)
     colours = class_colours(compare(base or prediction, prediction).classes) if colours is None else colours
-    frames = _video_frames(clip, roles, control_points, held=held, colours=colours)
+    frames = overlay_panels(clip, roles, control_points, held=held, colours=colours)
     write_video(path, frames, rate_hz=rate_hz * held, sound=clip.sound)
 
 
-def _video_frames(
+def overlay_panels(
     clip: Clip,
     roles: Mapping[str, Prediction],
     control_points: ControlPoints | None,
     *,
-    held: int,
     colours: Mapping[int, RGB],
+    held: int = 1,
 ) -> Iterator[np.ndarray]:
-    """Each picture, ``held`` times where a play head moves on under it."""
+    """Predictions side by side under their names, one ``(H, W, 3) uint8`` picture a frame.
+
+    With control points a strip of the sound lies below, and each picture comes ``held`` times as a play head moves on.
+    """
     height_px, width_px = panel_size(clip.size)
     total_px = width_px * len(roles) + 4 * (len(roles) - 1)
     strip = None if control_points is None else _marked_strip(clip, control_points, total_px)
