@@ -102,18 +102,17 @@ class Tracks:
         if not regions:
             return
         alive = [track for track in self._tracks if t - track.last <= MAX_ABSENCE_FRAMES]
-        expected = _follow(clip, alive, t, propagator)
-        pieces = [piece for region in regions for piece in _split(region, expected)]
-        labels = np.argmin([_distance(piece) for piece in pieces], axis=0).astype(np.uint8)
-        self._labels[t] = zlib.compress(labels.tobytes(), 1)
         frame = cv2.resize(clip.frames[t], foreground.shape[::-1], interpolation=cv2.INTER_AREA)
-        colours = [_colours(frame, piece) for piece in pieces]
-        scores = np.zeros((len(pieces), len(alive)))
-        for i, piece in enumerate(pieces):
-            for k, track in enumerate(alive):
-                scores[i, k] = _overlap(piece, expected[k]) + LIKENESS_WEIGHT * _alike(colours[i], track.colours)
-        rows, columns = linear_sum_assignment(-scores)
-        owners = {int(i): alive[k] for i, k in zip(rows, columns, strict=True) if scores[i, k] >= SAME_TRACK}
+        pieces, colours = regions, [_colours(frame, region) for region in regions]
+        if len(regions) == len(alive) == 1 and _surely_same(colours[0], alive[0].colours):
+            owners = {0: alive[0]}
+        else:
+            expected = _follow(clip, alive, t, propagator)
+            pieces = [piece for region in regions for piece in _split(region, expected)]
+            if len(pieces) > len(regions):
+                colours = [_colours(frame, piece) for piece in pieces]
+            owners = _owners(pieces, colours, alive, expected)
+        self._labels[t] = zlib.compress(_nearest(pieces).tobytes(), 1)
         for i, piece in enumerate(pieces):
             mask = piece.astype(np.float32)
             if i not in owners:
@@ -141,12 +140,36 @@ def _follow(clip: Clip, tracks: list[_Track], t: int, propagator: Propagator) ->
     return [masks[-1, 1] > 0.5 for masks in propagator.propagate(clip, tasks)]
 
 
+def _surely_same(colours: np.ndarray, known: np.ndarray) -> bool:
+    """Whether colours alone let a region continue a track, wherever it is expected: the costly flow is spared."""
+    return LIKENESS_WEIGHT * _alike(colours, known) >= SAME_TRACK
+
+
+def _owners(
+    pieces: list[np.ndarray], colours: list[np.ndarray], tracks: list[_Track], expected: list[np.ndarray]
+) -> dict[int, _Track]:
+    """Piece -> the track that it continues; pieces that are none's are left out."""
+    scores = np.zeros((len(pieces), len(tracks)))
+    for i, piece in enumerate(pieces):
+        for k, track in enumerate(tracks):
+            scores[i, k] = _overlap(piece, expected[k]) + LIKENESS_WEIGHT * _alike(colours[i], track.colours)
+    rows, columns = linear_sum_assignment(-scores)
+    return {int(i): tracks[k] for i, k in zip(rows, columns, strict=True) if scores[i, k] >= SAME_TRACK}
+
+
+def _nearest(masks: list[np.ndarray]) -> np.ndarray:
+    """``(H, W) uint8``: the index of the mask that each pixel is nearest to; up to 256 masks."""
+    if len(masks) == 1:
+        return np.zeros(masks[0].shape, np.uint8)
+    return np.argmin([_distance(mask) for mask in masks], axis=0).astype(np.uint8)
+
+
 def _split(region: np.ndarray, expected: list[np.ndarray]) -> list[np.ndarray]:
     """A region that covers several tracks, cut so that every pixel goes to the nearest of them."""
     covered = [mask for mask in expected if mask.any() and (mask & region).sum() >= 0.6 * mask.sum()]
     if len(covered) < 2:
         return [region]
-    nearest = np.argmin([_distance(mask) for mask in covered], axis=0)
+    nearest = _nearest(covered)
     return [part for i in range(len(covered)) if (part := region & (nearest == i)).any()]
 
 

@@ -134,12 +134,12 @@ def _folder_clip(
         track = Track(Sound.silence(time_base.duration_s), ("no sound given: taken as silence",))
     else:
         track = read_track(audio, duration_s=time_base.duration_s)
-    size = read_rgb(paths[0]).shape[:2]
+    pictures = _FolderFrames(paths)
     # AVSBench keeps the frames of a clip in <uid>/frames.
     name = folder.absolute().parent.name if folder.name == "frames" else folder.absolute().name
     return Clip(
         clip_id=clip_id or name,
-        frames=FrameStack(_FolderFrames(paths, size), num_frames=len(paths), frame_shape=(*size, 3), dtype=np.uint8),
+        frames=FrameStack(pictures, num_frames=len(paths), frame_shape=(*pictures.size, 3), dtype=np.uint8),
         sound=track.sound,
         time_base=time_base,
         notes=track.notes,
@@ -147,19 +147,20 @@ def _folder_clip(
 
 
 class _FolderFrames:
-    """The pictures of a folder, all of one size."""
+    """The pictures of a folder, all of the ``size`` of the first, which is read now."""
 
-    def __init__(self, paths: tuple[Path, ...], size: tuple[int, int]) -> None:
-        self._paths, self._size, self._cache = paths, size, FrameCache()
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        self._paths, self._cache = paths, FrameCache()
+        self.size = self._cache.get(0, lambda t: read_rgb(paths[t])).shape[:2]
 
     def __call__(self, t: int) -> np.ndarray:
         return self._cache.get(t, self._read)
 
     def _read(self, t: int) -> np.ndarray:
         frame = read_rgb(self._paths[t])
-        if frame.shape[:2] != self._size:
+        if frame.shape[:2] != self.size:
             raise MediaError(
                 f"{self._paths[t]}: is {frame.shape[1]}x{frame.shape[0]}, the first frame "
-                f"{self._size[1]}x{self._size[0]}; the frames of a clip have one size."
+                f"{self.size[1]}x{self.size[0]}; the frames of a clip have one size."
             )
         return frame

@@ -186,17 +186,18 @@ class _BinaryVideo:
     counts: list[FrameCounts] = field(default_factory=list)
 
     def add(self, frame: FramePair) -> None:
+        self.counts.append(frame.counted(("thresholds", self.family.rule), self._count))
+
+    def _count(self, frame: FramePair) -> FrameCounts:
         truth, valid = frame.truth_mask, frame.valid
         if frame.hard:
-            counts = count_mask(frame.mask, truth, valid=valid)
-        elif self.family.rule == "two-channel":
+            return count_mask(frame.mask, truth, valid=valid)
+        if self.family.rule == "two-channel":
             if len(frame.scores) != 2:
                 raise PredictionError(f"the two-channel rule needs 2 channels of scores, got {len(frame.scores)}.")
             mask = frame.scores[1] > frame.scores[0]
-            counts = count_frame(two_channel_probability(frame.scores), truth, mask=mask, valid=valid)
-        else:
-            counts = count_frame(frame.probability, truth, mask=frame.mask, valid=valid)
-        self.counts.append(counts)
+            return count_frame(two_channel_probability(frame.scores), truth, mask=mask, valid=valid)
+        return count_frame(frame.probability, truth, mask=frame.mask, valid=valid)
 
     def close(self) -> Sums:
         frames = score_frames(self.counts)

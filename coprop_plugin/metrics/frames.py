@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch.nn.functional
@@ -64,6 +66,13 @@ class FramePair:
         self.prediction, self._truth, self.t, self.info = prediction, truth, t, info
         self.size = size or truth.size
         self._raw = raw
+        self._counted: dict[Hashable, Any] = {}
+
+    def counted(self, what: Hashable, count: Callable[[FramePair], Any]) -> Any:
+        """``count(self)``, done once though several protocols ask for it under the same name."""
+        if what not in self._counted:
+            self._counted[what] = count(self)
+        return self._counted[what]
 
     def at(self, size: tuple[int, int] | None) -> FramePair:
         """The same frame at another size; what was read is shared."""

@@ -151,8 +151,11 @@ class _ClassCounts:
     counts: list[np.ndarray] = field(default_factory=list)
 
     def add(self, frame: FramePair) -> None:
+        self.counts.append(frame.counted("classes", self._count))
+
+    def _count(self, frame: FramePair) -> np.ndarray:
         labels, truth = (channels_of(x, self.video.class_ids) for x in (frame.labels, frame.truth))
-        self.counts.append(class_counts(labels, truth, len(self.video.class_ids) + 1))
+        return class_counts(labels, truth, len(self.video.class_ids) + 1)
 
     def close(self) -> Sums:
         return self.finish(self.counts, self.video.num_frames)

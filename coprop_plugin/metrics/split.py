@@ -66,7 +66,8 @@ class _SplitVideo:
         one: VideoSums = self.family.open(self.video)
         one.add(frame)
         self.frames[frame.t] = one.close()
-        self.sets[frame.t] = frozenset(class_areas(np.maximum(frame.truth, 0)))
+        if self.video.flags is None and self.video.truth_flags is None:
+            self.sets[frame.t] = frozenset(class_areas(np.maximum(frame.truth, 0)))
 
     def close(self) -> Sums:
         flags = self._flags()

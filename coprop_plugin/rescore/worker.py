@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,7 +130,7 @@ class Worker:
                 truth_control_points=true_points,
                 frame_s=1.0,  # the benchmarks' sampling: a frame a second
             )
-            return {"class_ids": scorer.class_ids, **asdict(scorer.videos[task.video.video_id])}
+            return {"class_ids": scorer.class_ids, **vars(scorer.videos[task.video.video_id])}
 
         before = kept(result.base)
         # Where nothing was edited the refined scores are the base's own, unless logits became probabilities.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -41,7 +42,8 @@ def digest(path: str | Path) -> str:
     """``sha256:…`` of a file, or of a folder's files and their relative names (hidden ones left out)."""
     path = Path(path)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        found = ((Path(place, name), name) for place, _, names in os.walk(path) for name in names)
+        files = sorted(p for p, name in found if not name.startswith(".") and p.is_file())
         listing = "".join(f"{p.relative_to(path).as_posix()}\0{digest(p)}\n" for p in files)
         return f"sha256:{hashlib.sha256(listing.encode('utf-8', 'surrogateescape')).hexdigest()}"
     with path.open("rb") as file:
