@@ -111,9 +111,9 @@ def change_probabilities(costs: np.ndarray, cut: np.ndarray, *, temperature: flo
         least = np.minimum(values.min(axis), _NEVER)
         return least - temperature * np.log(np.exp((np.expand_dims(least, axis) - values) / temperature).sum(axis))
 
-    arrivals, ends = _pass(costs, cut, soft_min)
     # Seen from the end, the same sound: no state is followed by one that it may not follow.
-    _, starts = _pass(costs[:, ::-1, ::-1].transpose(0, 2, 1), cut[::-1], soft_min)
+    both_ways = np.stack([costs, costs[:, ::-1, ::-1].transpose(0, 2, 1)]), np.stack([cut, cut[::-1]])
+    (arrivals, _), (ends, starts) = _pass(*both_ways, soft_min)
     through = arrivals + starts[:, ::-1]
     shares = np.exp((soft_min(ends[:, -1], 0) - through) / temperature).sum(axis=0)
     shares[[0, -1]] = 0  # the first and the last cell's edges are no changes
@@ -121,16 +121,17 @@ def change_probabilities(costs: np.ndarray, cut: np.ndarray, *, temperature: flo
 
 
 def _pass(costs: np.ndarray, cut: np.ndarray, reduce: Callable[..., np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """What ``[0, t)`` costs, ``(2, n + 1)`` each: before a segment of a state starts at t, and after one ended there.
+    """What ``[0, t)`` costs, ``(…, 2, n + 1)`` each: before a segment of a state starts at t, and after one ended there.
 
-    A silent segment never follows a silent one.
+    A silent segment never follows a silent one. Leading axes of ``costs (…, 2, n + 1, n + 1)`` and ``cut (…, n + 1)``
+    are worked on together.
     """
-    arrivals, ends = np.full((2, 2, len(cut)), _NEVER)
-    arrivals[:, 0] = 0
-    for t in range(1, len(cut)):
-        ends[:, t] = reduce(arrivals[:, :t] + costs[:, :t, t], axis=1)
-        arrivals[SOUNDING, t] = cut[t] + reduce(ends[:, t], axis=0)
-        arrivals[SILENT, t] = cut[t] + ends[SOUNDING, t]
+    arrivals, ends = np.full((2, *costs.shape[:-1]), _NEVER)
+    arrivals[..., 0] = 0
+    for t in range(1, cut.shape[-1]):
+        ends[..., t] = reduce(arrivals[..., :t] + costs[..., :t, t], axis=-1)
+        arrivals[..., SOUNDING, t] = cut[..., t] + reduce(ends[..., t], axis=-1)
+        arrivals[..., SILENT, t] = cut[..., t] + ends[..., SOUNDING, t]
     return arrivals, ends
 
 

@@ -217,8 +217,9 @@ def _foreground(image: LabelImage, path: Path) -> np.ndarray:
     values = image.values
     grey = values if values.ndim == 2 else values.max(axis=2)
     white = 1 if image.mode == "1" else 255
-    odd = np.setdiff1d(values, (0, white))
-    if len(odd) or (values.ndim == 3 and (values.min(axis=2) != grey).any()):
+    pure = ((values == 0) | (values == white)).all()
+    if not pure or (values.ndim == 3 and (values.min(axis=2) != grey).any()):
+        odd = np.setdiff1d(values, (0, white))
         raise CoPropError(
             f"{path}: a binary mask of this data set is black and white (0 and {white} in mode {image.mode}); "
             f"it also holds {odd[:5].tolist() or 'colours'}."

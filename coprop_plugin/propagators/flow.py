@@ -76,7 +76,7 @@ class Flow:
             previous = grid + back
             place = previous if place is None else _sample(place, previous)
             trust = consistent if trust is None else consistent * _sample(trust, previous)
-            masks[t - task.start] = _carry(task.mask, place, trust)
+            _carry(task.mask, place, trust, out=masks[t - task.start])
 
     def _step(self, clip: Clip, t: int, source: int) -> tuple[np.ndarray, np.ndarray]:
         """``(h, w, 2)`` displacement from frame t to its neighbour ``source``, and ``(h, w)`` trust in [0, 1]."""
@@ -164,7 +164,7 @@ def _grid(size: tuple[int, int]) -> np.ndarray:
 
 def _sample(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Bilinear values at ``places (h, w, 2)`` in pixels; the border goes on outside."""
-    return cv2.remap(values, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 def _with_trust(there: np.ndarray, back: np.ndarray, half_px: float) -> tuple[np.ndarray, np.ndarray]:
@@ -174,18 +174,18 @@ def _with_trust(there: np.ndarray, back: np.ndarray, half_px: float) -> tuple[np
     return there, 1 / (1 + (ex * ex + ey * ey) / np.float32(half_px**2))
 
 
-def _carry(mask: np.ndarray, place: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """``(K+1, H, W)``: the anchor mask seen from frame t, object probabilities scaled by the trust."""
+def _carry(mask: np.ndarray, place: np.ndarray, trust: np.ndarray, *, out: np.ndarray) -> None:
+    """Fill ``out (K+1, H, W)``: the anchor mask seen from frame t, object probabilities scaled by the trust."""
     height, width = mask.shape[1:]
     scale = np.array([width / place.shape[1], height / place.shape[0]], np.float32)
     if place.shape[:2] != (height, width):
         place = cv2.resize((place + 0.5) * scale - 0.5, (width, height), interpolation=cv2.INTER_LINEAR)
         trust = cv2.resize(trust, (width, height), interpolation=cv2.INTER_LINEAR)
-    x, y = place[..., 0], place[..., 1]
-    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-    objects = np.stack([_sample(np.ascontiguousarray(channel), place) for channel in mask[1:]])
-    objects = objects * (trust * inside)
-    return np.concatenate([1 - objects.sum(axis=0, keepdims=True).clip(0, 1), objects]).astype(np.float32)
+    x, y = cv2.split(place)
+    weight = trust * ((x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5))
+    for channel, carried in zip(mask[1:], out[1:], strict=True):
+        np.multiply(_sample(np.ascontiguousarray(channel), place), weight, out=carried)
+    np.subtract(1, out[1:].sum(axis=0).clip(0, 1), out=out[0])
 
 
 def _thin(pictures: list[np.ndarray], *, wanted: int) -> list[np.ndarray]:
