@@ -13,7 +13,14 @@ import pytest
 
 from coprop_plugin.cli.main import main
 from coprop_plugin.control_points.language.cache import AnswerCache, Cached, clear, request_key
-from coprop_plugin.control_points.language.model import Answer, AudioLanguageModel, BitList, Message, Request
+from coprop_plugin.control_points.language.model import (
+    Answer,
+    AudioLanguageModel,
+    BitList,
+    Message,
+    ModelError,
+    Request,
+)
 from coprop_plugin.errors import CoPropError
 
 REQUEST = Request((Message("user", "What?", "heard"),), np.zeros(1600, np.float32), BitList(5))
@@ -61,6 +68,34 @@ def test_only_the_owner_reads_it(tmp_path: Path) -> None:
     cache.put("k", "m", Answer("[1]"))
     assert stat.S_IMODE(cache.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+
+
+def test_one_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    AnswerCache(tmp_path).path.chmod(0o644)
+    assert stat.S_IMODE(AnswerCache(tmp_path).path.stat().st_mode) == 0o600
+
+
+def test_a_place_where_nothing_can_be_kept_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CoPropError, match=r"answers cannot be kept in .*COPROP_CACHE_DIR"):
+        AnswerCache(tmp_path / "file" / "cache")
+
+
+def test_failures_are_not_kept(tmp_path: Path) -> None:
+    class Moody(Counting):
+        def ask(self, requests):
+            self.asked += len(requests)
+            return [ModelError("not now") if self.asked < 3 else Answer("[1]") for _ in requests]
+
+    model = Cached(Moody(), AnswerCache(tmp_path))
+    answers = [model.ask([REQUEST])[0] for _ in range(4)]
+    assert [isinstance(answer, ModelError) for answer in answers] == [True, True, False, False]
+    assert model.calls == model.model.asked == 3
+
+
+def test_without_a_cache_questions_are_counted_only() -> None:
+    model = Cached(Counting(), None)
+    assert model.ask([REQUEST, REQUEST]) == model.ask([REQUEST, REQUEST]) and model.calls == model.model.asked == 4
 
 
 def test_it_is_bounded_and_the_oldest_goes_first(tmp_path: Path) -> None:

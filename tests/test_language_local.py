@@ -159,6 +159,76 @@ def test_scores_that_are_no_numbers_are_told(folders: dict[str, Path]) -> None:
         model.chat([OPENING], tone(5), BitList(5))
 
 
+@pytest.mark.parametrize("decoding", ["greedy", "sampled"])
+def test_free_answers_of_a_broken_model_are_told_too(decoding: str, folders: dict[str, Path]) -> None:
+    model = LocalModel(folders["qwen2_5_omni"], batch_size=2)
+    with torch.no_grad():
+        model.load()[0].get_output_embeddings().weight.fill_(float("nan"))
+    seed = None if decoding == "greedy" else 1
+    answers = model.ask([Request((OPENING,), tone(1), None, seed)] * 3)
+    assert len(answers) == 3 and all(isinstance(answer, ModelError) for answer in answers)
+
+
+def test_one_question_that_fails_takes_no_other_with_it(folders: dict[str, Path]) -> None:
+    model = LocalModel(folders["qwen2_audio"], batch_size=3, max_new_tokens=3)
+    requests = [Request((OPENING,), tone(seconds)) for seconds in (2, CHUNK_S + 1, 3)]
+    answers = model.ask(requests)
+    assert [isinstance(answer, ModelError) for answer in answers] == [False, True, False]
+    assert answers[2] == model.ask(requests[2:])[0]
+
+
+@pytest.mark.parametrize("thinker", ["qwen2_5_omni", "qwen3_omni"])
+def test_a_whole_omni_checkpoint_gives_its_thinker(thinker: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    whole = tiny_language.whole_omni(folders[thinker], tmp_path / "whole")
+    alone, within = (LocalModel(folder).chat([OPENING], tone(5), BitList(5)) for folder in (folders[thinker], whole))
+    assert alone.text == within.text and np.allclose(alone.p_change, within.p_change, atol=1e-6)
+    assert within.p_change != LocalModel(whole).chat([OPENING], tone(5, 3000), BitList(5)).p_change
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_dtype_is_chosen(dtype: str, folders: dict[str, Path]) -> None:
+    model = LocalModel(folders["qwen2_audio"], dtype=dtype)
+    assert isinstance(read_flags(model.chat([OPENING], tone(5), BitList(5)).text, 5), Marked)
+    assert {p.dtype for p in model.load()[0].parameters()} == {getattr(torch, dtype)}
+    assert dtype in model.identity
+
+
+@pytest.mark.parametrize(("device", "message"), [("cuda:0", "no GPU"), ("gpu", "unknown device 'gpu'")])
+def test_a_device_that_is_not_there_is_told(device: str, message: str, folders: dict[str, Path]) -> None:
+    if device == "cuda:0" and torch.cuda.is_available():
+        pytest.skip("needs gpu: its absence")
+    with pytest.raises(CoPropError, match=message):
+        LocalModel(folders["qwen2_audio"], device=device).load()
+
+
+def test_too_little_memory_is_told(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LocalModel(folders["qwen2_audio"])
+
+    def full(**_):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(model.load()[0], "generate", full)
+    with pytest.raises(CoPropError, match="no memory for 2 questions at once; lower batch_size"):
+        model.ask([Request((OPENING,), tone(1))] * 2)
+
+
+def test_a_hub_id_is_found_in_the_local_cache_and_named(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache's own layout: snapshots/COMMIT of links, refs/main with the commit."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "c0ffee" * 6 + "abcd"
+    repository = tmp_path / "models--Someone--Tiny-Audio"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots").mkdir()
+    (repository / "snapshots" / commit).symlink_to(folders["qwen2_audio"], target_is_directory=True)
+    model = LocalModel("Someone/Tiny-Audio")
+    assert model.identity.startswith(f"transformers:Someone/Tiny-Audio@{commit}#")
+    assert "Qwen2AudioForConditionalGeneration, 0.000" in model.description
+    assert isinstance(read_flags(model.chat([OPENING], tone(5), BitList(5)).text, 5), Marked)
+
+
 @pytest.mark.parametrize("missing", ["/no/such/folder", "./relative", "Someone/No-Such-Model"])
 def test_a_missing_model_fails_at_once_and_names_where_was_looked(missing: str) -> None:
     code = (

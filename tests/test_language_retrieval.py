@@ -37,6 +37,9 @@ ENTRIES = (
         ("Lawn mower", "mower", "synonym"),
         ("acoustic guitar", "guitar", "synonym"),
         ("helicoptor", "helicopter", "similarity"),
+        ("buses", "bus", "name"),
+        ("hair", "hair-dryer", "synonym"),
+        ("rocket", "missile-rocket", "synonym"),
         ("thunder", None, None),
         ("", None, None),
     ],
@@ -67,6 +70,24 @@ def test_other_parts_of_the_benchmark_hold_the_query_under_other_ids() -> None:
     assert [e.video_id for e in retrieve(["dog"], heard, exclude_audio={"A"})] == ["y"]
 
 
+def test_a_silent_clip_is_like_silent_ones_and_not_like_unknown_ones() -> None:
+    entries = (Entry("a", None, (1, 1)), Entry("b", (), (1, 0)), Entry("c", ("dog",), (1, 0)))
+    assert [e.video_id for e in retrieve([], entries)] == ["b"]
+    assert [e.video_id for e in retrieve(["dog"], entries)] == ["c"]
+
+
+def test_the_words_of_single_sources_are_met_by_wider_terms() -> None:
+    names = ["dog_barking", "playing_violin", "male_speech", "female_singing", "playing_acoustic_guitar"]
+    meant = [match_category(n, names) for n in ("dog", "violins", "guitar", "playing", "speech")]
+    assert [m and m.category for m in meant] == [
+        "dog_barking",
+        "playing_violin",
+        "playing_acoustic_guitar",
+        None,
+        "male_speech",
+    ]
+
+
 def test_brute_force_over_a_whole_benchmark_takes_milliseconds() -> None:
     rng = np.random.default_rng(0)
     entries = [
@@ -80,7 +101,7 @@ def test_brute_force_over_a_whole_benchmark_takes_milliseconds() -> None:
 
 
 def test_a_document_is_read_back_and_knows_when_it_was_changed(tmp_path: Path) -> None:
-    document = Document("avss", ENTRIES, ("a note",))
+    document = Document("avss", (*ENTRIES, Entry("f", None, (1, 1)), Entry("g", (), (1, 0))), ("a note",))
     write_document(document, tmp_path / "D.json")
     read = read_document(tmp_path / "D.json")
     assert read == document and read.version == document.version and read.vocabulary == ("cat", "dog", "man")
@@ -98,6 +119,7 @@ def test_a_document_is_read_back_and_knows_when_it_was_changed(tmp_path: Path) -
         ({"entries": [{"id": "a", "categories": ["dog"], "control_points": [0, 1]}]}, "the first one 1"),
         ({"entries": [{"id": "a", "categories": "dog", "control_points": [1]}]}, "'categories' is a list"),
         ({"entries": [{"id": "a", "categories": ["dog"], "control_points": [1, 2]}]}, "'control_points' is a list"),
+        ({"entries": [{"id": "a", "control_points": [1]}]}, "or null where they are not known"),
         ({"entries": [{"categories": ["dog"], "control_points": [1]}]}, "needs an 'id'"),
         ({"entries": 2 * [{"id": "a", "categories": ["dog"], "control_points": [1]}]}, "occurs twice"),
         ({"entries": ["a"]}, "entry 0: needs an 'id'"),
@@ -141,7 +163,7 @@ def test_annotate_writes_true_control_points_of_training_clips(
         if kind == "s4":
             assert entry.flags == (1, 0, 0, 0, 0) and len(entry.categories) == 1
         elif kind == "ms3":
-            assert entry.categories == () and "binary masks" in document.notes[0]
+            assert entry.categories is None and "binary masks" in document.notes[0]
         else:
             assert entry.flags == tuple(points.flags.astype(int))
             assert set(entry.categories) == {name for names in points.categories for name in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import logging
 import threading
 import time
@@ -21,6 +22,7 @@ from coprop_plugin.control_points.language.model import BitList, Message, ModelE
 from coprop_plugin.control_points.language.rcpg import RCPG
 from coprop_plugin.control_points.language.server import ServerModel
 from coprop_plugin.control_points.sound_only import clip_of_sound
+from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.structures import Sound
 
@@ -32,7 +34,8 @@ LIST = "[1, 0, 0, 1, 0]"
 
 
 def ask(server: Server, **options):
-    return ServerModel(server.url, **({"timeout_s": 5.0, "retries": 0} | options)).ask([QUESTION])[0].text
+    model = ServerModel(server.url, **({"timeout_s": 5.0, "retries": 0} | options))
+    return model.chat(QUESTION.messages, QUESTION.audio, QUESTION.constraint).text
 
 
 def test_the_request_is_openais_with_the_sound_as_wav(caplog: pytest.LogCaptureFixture) -> None:
@@ -73,10 +76,98 @@ def test_a_refused_constraint_gives_way_to_the_next_and_stays_so(refusal: int) -
     schema = server.chats[-1]["response_format"]["json_schema"]["schema"]["properties"]["control_points"]
     assert schema == {"type": "array", "items": {"type": "integer", "enum": [0, 1]}, "minItems": 5, "maxItems": 5}
 
-    with serving(lambda body, n: Reply({"detail": "no"}, status=refusal)) as server:
+    refused = {"all": True}
+
+    def grumpy(body, n):
+        return Reply({"detail": "too long"}, status=refusal) if refused["all"] else text(LIST)
+
+    with serving(grumpy) as server:
+        model = ServerModel(server.url, model="tiny")
         with pytest.raises(CoPropError, match=f"refuses the question \\({refusal}\\)"):
-            ServerModel(server.url, model="tiny").ask([QUESTION])
+            model.ask([QUESTION])
         assert len(server.chats) == 4
+        refused["all"] = False
+        model.ask([QUESTION])
+    assert "structured_outputs" in server.chats[-1]  # it was the question that was refused, not the constraint
+
+
+def test_a_constraint_that_is_ignored_gives_way_too() -> None:
+    """llama.cpp, and vLLM of other versions, take fields that they do not know, and answer freely."""
+
+    def only_schema(body, n):
+        return text('{"control_points": [1, 0, 0, 1, 0]}' if "response_format" in body else "It changes at second 3.")
+
+    with serving(only_schema) as server:
+        model = ServerModel(server.url, model="tiny")
+        assert model.ask([QUESTION, QUESTION])[0] == model.ask([QUESTION])[0]
+        asked = len(server.chats)
+        model.ask([QUESTION])
+        assert len(server.chats) == asked + 1 and "response_format" in server.chats[-1]
+
+    with serving(lambda body, n: text("It changes at second 3.")) as server:
+        model = ServerModel(server.url, model="tiny")
+        assert [model.ask([QUESTION])[0].text for _ in range(2)] == ["It changes at second 3."] * 2
+    assert len(server.chats) == 3 + 1  # nothing is kept: the last free answer counts, and later ones are asked freely
+    assert not {"structured_outputs", "guided_regex", "response_format"} & set(server.chats[-1])
+
+
+def test_a_long_list_has_room_in_a_short_answer() -> None:
+    with serving(lambda body, n: text(LIST)) as server:
+        ask(server, max_new_tokens=8)
+        ServerModel(server.url, max_new_tokens=8).chat(QUESTION.messages, AUDIO)
+    assert [body["max_tokens"] for body in server.chats] == [52, 8]
+
+
+def events(*pieces: str, end: str = "data: [DONE]\n\n") -> Reply:
+    chunks = [{"choices": [{"delta": {"content": piece}}]} for piece in pieces]
+    told = [{"choices": [{"delta": {"role": "assistant"}}]}, *chunks, {"choices": [], "usage": {"total_tokens": 9}}]
+    raw = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in told) + end
+    return Reply(raw.encode(), headers={"Content-Type": "text/event-stream; charset=utf-8"})
+
+
+def test_services_that_only_stream_are_heard_out() -> None:
+    with serving(lambda body, n: events("[1, 0,", " 0, 1, 0]")) as server:
+        assert ask(server, delivery="streamed", sound="data_url") == LIST
+    (body,) = server.chats
+    assert body["stream"] is True and body["modalities"] == ["text"]
+    sound = body["messages"][0]["content"][0]["input_audio"]
+    assert sound["data"].startswith("data:audio/wav;base64,UklGR") and sound["format"] == "wav"
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (events("[1, 0", end=""), "no JSON"),
+        (events("x" * 2_000_000), "larger than is read"),
+        (Reply(b"data: nonsense\n\ndata: [DONE]\n\n", headers={"Content-Type": "text/event-stream"}), "no JSON"),
+        (Reply({"error": "down"}, status=503), "answers 503: .*down"),
+    ],
+)
+def test_broken_streams_are_named_and_bounded(reply: Reply, message: str) -> None:
+    with serving(lambda body, n: reply) as server, pytest.raises(ModelError, match=message):
+        ask(server, delivery="streamed")
+
+
+@pytest.mark.parametrize(("name", "value"), [("delivery", "eventually"), ("sound", "mp3"), ("constrained", "softly")])
+def test_unknown_words_are_told(name: str, value: str) -> None:
+    with pytest.raises(CoPropError, match=f"unknown .*'{value}'"):
+        ServerModel("http://127.0.0.1:1", **{name: value})
+
+
+def test_one_question_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    questions = [Request((Message("user", f"question {i}", "heard"),), AUDIO[:1600]) for i in range(6)]
+
+    def answer(body, n):
+        said = body["messages"][0]["content"][1]["text"]
+        return Reply({"error": "down"}, status=500) if said == "question 3" else text(said)
+
+    with serving(answer) as server:
+        model = Cached(ServerModel(server.url, model="tiny", retries=0), AnswerCache(tmp_path))
+        first = model.ask(questions)
+        assert [isinstance(a, ModelError) for a in first] == [i == 3 for i in range(6)]
+        assert len(server.chats) == model.calls == 6
+        model.ask(questions)
+    assert len(server.chats) == model.calls == 7  # only the one that failed was asked again
 
 
 BROKEN = {
@@ -126,7 +217,9 @@ def test_malformed_answers_end_in_the_fallback_end_to_end(name: str) -> None:
     with serving(lambda body, n: reply) as server:
         points = RCPG(server=server.url, variant="one_step", cache="off", retries=0, timeout_s=5.0)(clip)
     assert points.origin.fallback == "changepoint" and why in points.origin.repairs[-1]
-    assert len(server.chats) == 2 and len(points) == 5
+    # Asked twice; a server that answers freely is tried with each kind of constraint once.
+    assert len(server.chats) == (4 if reply.status == 200 and name not in ("cut connection", "10 MB") else 2)
+    assert len(points) == 5
 
 
 def test_a_prompt_that_is_only_repeated_is_no_list() -> None:
@@ -245,17 +338,27 @@ def test_no_secret_stands_in_any_written_file_or_message(
     def telltale(body, n):
         return text(f"Your key is {SECRET}.") if n < 3 else Reply({"error": f"bad key {SECRET}"}, status=500)
 
+    clip = write_dataset(tmp_path / "set", kind="s4", videos=1, seed=3, size=(32, 32), splits=["test"])
+    frames, sound = (
+        clip.path(place) for place in (clip.layout.frames_folder(clip.table[0]), clip.layout.sound_file(clip.table[0]))
+    )
+    masks = clip.path(clip.layout.mask_file(clip.table[0], 0, folder=clip.mask_folder(clip.table[0]))).parent
+
     with serving(telltale) as server, caplog.at_level(logging.DEBUG):
-        words = ["points", str(tmp_path / "sound.wav"), "--control-points", "rcpg:retries=0", "--lm-server", server.url]
+        asked = ["--control-points", "rcpg:retries=0", "--lm-server", server.url]
+        words = ["points", str(tmp_path / "sound.wav"), *asked]
         assert main([*words, "-o", str(tmp_path / "points.json")]) == 0
         assert main([*words, "--json"]) == 0
+        refine = ["refine", str(frames), "--audio", str(sound), "--masks", str(masks), "--classes", "binary"]
+        assert main([*refine, *asked, "-o", str(tmp_path / "out")]) == 0
+        assert main([*words, "--control-points", f"rcpg:api_key={SECRET}"]) == 2
     headers = [{k.lower(): v for k, v in h.items()} for _, h, _ in server.received]
     assert all(h["authorization"] == f"Bearer {SECRET}" for h in headers)
     assert not any("my-organisation" in v for h in headers for v in h.values())
     printed = capsys.readouterr()
     assert "500" in printed.out and SECRET not in printed.out + printed.err + caplog.text
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {path.name for path in written} >= {"points.json", "answers.sqlite"}
+    assert {path.name for path in written} >= {"points.json", "answers.sqlite", "report.html", "control_points.json"}
     assert not any(SECRET.encode() in path.read_bytes() for path in written)
 
 

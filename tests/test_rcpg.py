@@ -251,8 +251,9 @@ def test_silence_that_the_model_hears_is_told() -> None:
 
 def test_a_second_run_asks_nothing_even_after_malformed_answers(tmp_path: Path) -> None:
     first, second = Scripted("no list here"), Scripted("no list here")
-    points = RCPG(model=first, cache=tmp_path)(sound_clip())
-    again = RCPG(model=second, cache=tmp_path)(sound_clip())
+    asking, kept = RCPG(model=first, cache=tmp_path), RCPG(model=second, cache=tmp_path)
+    points, again = asking(sound_clip()), kept(sound_clip())
+    assert (asking.calls, kept.calls) == (4, 0)
     assert len(first.requests) == 4 and second.requests == []
     assert again.to_json() == points.to_json()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     Qwen2_5OmniThinkerForConditionalGeneration,
     Qwen2AudioConfig,
@@ -177,6 +180,18 @@ def _save(architecture: type, config: object, tokenizer: Qwen2Tokenizer, folder:
     architecture(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     _extractor().save_pretrained(folder)
+    return folder
+
+
+def whole_omni(thinker: Path, folder: Path) -> Path:
+    """A checkpoint as published: the thinker's config and weights under their names, and those of a talker beside."""
+    config = json.loads((thinker / "config.json").read_text())
+    kind = config["model_type"].removesuffix("_thinker")
+    weights = {f"thinker.{name}": value for name, value in load_file(thinker / "model.safetensors").items()}
+    weights["talker.model.embed_tokens.weight"] = torch.zeros(3, 2)
+    shutil.copytree(thinker, folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": kind, "thinker_config": config}))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

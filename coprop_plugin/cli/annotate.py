@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         "layout": document.layout,
         "clips": len(document.entries),
         "clips_with_changes": sum(sum(entry.flags) > 1 for entry in document.entries),
-        "categories": dict(sorted(Counter(name for e in document.entries for name in e.categories).items())),
+        "categories": dict(sorted(Counter(name for e in document.entries for name in e.categories or ()).items())),
         "version": document.version,
         "notes": list(document.notes),
         "written": args.out,

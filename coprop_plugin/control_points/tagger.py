@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..errors import CoPropError, unknown_name
 from ..structures import AVSBENCH_NAMES, Clip, ControlPoints, Origin, Prediction
 from .language.folders import model_folder, read_config
 from .segmentation import best_segments
+
+if TYPE_CHECKING:
+    import torch
 
 CHANGE = 0.5  # not tuned on real sound: a change of one sure class to another pays from one second on
 NAMED_FROM = 0.3
@@ -37,6 +40,9 @@ class Tagger:
         change: price of a change, in squared distance of probabilities' roots.
         device: ``auto``, or as torch names it.
         batch_size: seconds heard at once.
+
+    Attributes:
+        calls: batches that the model heard so far.
 
     Raises:
         CoPropError: no such model, another kind of model, or options out of range.
@@ -63,6 +69,7 @@ class Tagger:
             raise CoPropError(f"labels are for CLAP; a model of the kind '{kind}' has its own classes.")
         self.kind, self.change, self.device, self.batch_size = kind, change, device, batch_size
         self.labels = tuple(labels or AVSBENCH_NAMES[1:])
+        self.calls = 0
         self._loaded: tuple[Tag, int, tuple[str, ...]] | None = None
 
     def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
@@ -100,6 +107,7 @@ class Tagger:
         rows = []
         for start in range(0, seconds, self.batch_size):
             pieces = [clip.sound.window(s, s + 1) for s in range(start, min(start + self.batch_size, seconds))]
+            self.calls += 1
             rows.append(tag([resample(piece, clip.sound.rate_hz, rate_hz).astype(np.float32) for piece in pieces]))
         chances = np.concatenate(rows).astype(np.float64)
         if chances.shape != (seconds, len(labels)) or not ((chances >= 0) & (chances <= 1)).all():
@@ -107,10 +115,11 @@ class Tagger:
         return chances, labels
 
     def _load(self) -> tuple[Tag, int, tuple[str, ...]]:
-        import torch
         from safetensors import SafetensorError
 
-        device = self.device if self.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+        from ..propagators.aot.runtime import choose_device
+
+        device = choose_device(self.device)
         try:
             return _LOADERS[self.kind](self.folder, self.labels, device)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -140,7 +149,7 @@ def _names(mean: np.ndarray, labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels[i] for i in order if mean[i] >= NAMED_FROM and labels[i].casefold() != SILENCE)
 
 
-def _read(architecture: Any, folder: Path, device: str) -> Any:
+def _read(architecture: Any, folder: Path, device: torch.device) -> Any:
     """The model with all its weights, from safetensors alone."""
     model, loading = architecture.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
@@ -150,7 +159,7 @@ def _read(architecture: Any, folder: Path, device: str) -> Any:
     return model.to(device).eval()
 
 
-def _load_ast(folder: Path, _: Sequence[str], device: str) -> tuple[Tag, int, tuple[str, ...]]:
+def _load_ast(folder: Path, _: Sequence[str], device: torch.device) -> tuple[Tag, int, tuple[str, ...]]:
     import torch
     from transformers import ASTFeatureExtractor, ASTForAudioClassification
 
@@ -166,7 +175,7 @@ def _load_ast(folder: Path, _: Sequence[str], device: str) -> tuple[Tag, int, tu
     return tag, extractor.sampling_rate, tuple(str(names[i]) for i in range(len(names)))
 
 
-def _load_clap(folder: Path, labels: Sequence[str], device: str) -> tuple[Tag, int, tuple[str, ...]]:
+def _load_clap(folder: Path, labels: Sequence[str], device: torch.device) -> tuple[Tag, int, tuple[str, ...]]:
     import torch
     from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 

@@ -11,6 +11,24 @@ from ...errors import CoPropError
 from .model import BitList, ModelError
 
 
+def check_numbers(scores: torch.Tensor) -> None:
+    """Refuse scores that are no numbers: a model of damaged weights, or of a dtype too small for it, writes anything.
+
+    Raises:
+        ModelError: NaN or infinite scores.
+    """
+    if not torch.isfinite(scores).all():
+        raise ModelError("the model gave no numbers (NaN or infinite scores); try another dtype, as float32.")
+
+
+class NumbersOnly(LogitsProcessor):
+    """Free decoding, as long as the model's scores are numbers."""
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        check_numbers(scores)
+        return scores
+
+
 class BitListProcessor(LogitsProcessor):
     """Allows exactly ``[1, b, …, b]`` of T values, then the end of the turn; keeps P(1) of each value.
 
@@ -44,8 +62,7 @@ class BitListProcessor(LogitsProcessor):
         allowed = self.plan[min(input_ids.shape[1] - self.prompt_tokens, len(self.plan) - 1)]
         if len(allowed) == 2:
             self._p_change.append(torch.softmax(scores[:, self.bits].double(), dim=-1)[:, 1])
-        if not torch.isfinite(scores[:, allowed]).all():
-            raise ModelError("the model gave no numbers (NaN or infinite scores); try another dtype, as float32.")
+        check_numbers(scores[:, allowed])
         constrained = torch.full_like(scores, float("-inf"))
         constrained[:, allowed] = scores[:, allowed]
         return constrained  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import CoPropError
 from . import prompts
-from .model import Answer, AudioLanguageModel, Request, audio_sha256
+from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
 
 FILE_NAME = "answers.sqlite"
 MAX_ANSWERS = 500_000  # about 200 MB
@@ -36,15 +36,25 @@ class AnswerCache:
         max_answers: bound; the oldest go first.
 
     Raises:
-        CoPropError: the file there is no cache.
+        CoPropError: the folder cannot be made or written, or the file there is no cache.
     """
 
     def __init__(self, folder: str | Path | None = None, *, max_answers: int = MAX_ANSWERS) -> None:
         self.folder = cache_folder() if folder is None else Path(folder)
         self.max_answers = max_answers
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Made before SQLite opens it, so that it never is readable by others, not even for a moment.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Made before SQLite opens it, so that it never is readable by others, not even for a moment.
+            file = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                os.fchmod(file, 0o600)  # one that was copied here may be readable by others
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise CoPropError(
+                f"answers cannot be kept in '{self.folder}' ({error.strerror}); name another folder with "
+                "COPROP_CACHE_DIR, or rcpg:cache=off."
+            ) from error
         with self._open() as table:
             table.execute(
                 "CREATE TABLE IF NOT EXISTS answers "
@@ -109,32 +119,36 @@ def clear(folder: str | Path | None = None) -> int:
 
 
 class Cached(AudioLanguageModel):
-    """A model whose answers are kept.
+    """A model whose questions are counted and whose answers are kept (``cache`` is ``None``: counted only)."""
 
-    Attributes:
-        calls: questions that went to the model itself.
-    """
-
-    def __init__(self, model: AudioLanguageModel, cache: AnswerCache) -> None:
-        self.model, self.cache, self.calls = model, cache, 0
+    def __init__(self, model: AudioLanguageModel, cache: AnswerCache | None) -> None:
+        self.model, self.cache = model, cache
 
     @property
     def identity(self) -> str:
         return self.model.identity
 
     @property
+    def description(self) -> str:
+        return self.model.description
+
+    @property
     def window_s(self) -> float:  # type: ignore[override]
         return self.model.window_s
 
-    def ask(self, requests: Sequence[Request]) -> list[Answer]:
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Answers from the cache, and from the model for the questions that are new, in one batch."""
+        if self.cache is None:
+            self.calls += len(requests)
+            return self.model.ask(requests)
         keys = [request_key(request, self.identity) for request in requests]
-        known = {key: answer for key in keys if (answer := self.cache.get(key))}
+        known: dict[str, Answer | ModelError] = {key: kept for key in keys if (kept := self.cache.get(key))}
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         if new:
             self.calls += len(new)
             for key, answer in zip(new, self.model.ask(list(new.values())), strict=True):
-                self.cache.put(key, self.identity, answer)
+                if isinstance(answer, Answer):
+                    self.cache.put(key, self.identity, answer)
                 known[key] = answer
         return [known[key] for key in keys]
 

@@ -42,7 +42,7 @@ class Document:
     @property
     def vocabulary(self) -> tuple[str, ...]:
         """All categories that occur, sorted."""
-        return tuple(sorted({name for entry in self.entries for name in entry.categories}))
+        return tuple(sorted({name for entry in self.entries for name in entry.categories or ()}))
 
     @property
     def version(self) -> str:
@@ -76,7 +76,7 @@ def annotate(dataset: AVSBench, *, progress: Callable[[int, int], None] = lambda
 
 def _entry(dataset: AVSBench, video: Video) -> Entry:
     num_frames = dataset.num_frames(video)
-    categories = video.categories
+    categories: tuple[str, ...] | None = video.categories or None
     if len(dataset.layout.labelled(video, num_frames)) == num_frames:
         points = points_from_masks(dataset.truth(video), min_area=TRUE_MIN_AREA_PX)
         flags = points.flags
@@ -105,7 +105,7 @@ def write_document(document: Document, path: str | Path) -> None:
             {
                 "id": e.video_id,
                 "original_id": e.original_id,
-                "categories": list(e.categories),
+                "categories": None if e.categories is None else list(e.categories),
                 "control_points": list(e.flags),
                 "audio_sha256": e.audio_sha256,
             }
@@ -154,9 +154,12 @@ def _checked(row: Any, where: str) -> Entry:
     categories, flags = fields.get("categories"), fields.get("control_points") or []
     if not all(isinstance(text, str) for text in texts) or not texts[0]:
         raise CoPropError(f"{where}: needs an 'id' of text; 'original_id' and 'audio_sha256' are text.")
-    if not isinstance(categories, list) or not all(isinstance(c, str) and plain_words(c) for c in categories):
-        raise CoPropError(f"{where} ('{texts[0]}'): 'categories' is a list of names.")
+    named = isinstance(categories, list) and all(isinstance(c, str) and plain_words(c) for c in categories)
+    if not named and ("categories" not in fields or categories is not None):
+        raise CoPropError(f"{where} ('{texts[0]}'): 'categories' is a list of names, or null where they are not known.")
     valid = isinstance(flags, list) and 0 < len(flags) <= MAX_FLAGS and flags[0] == 1
     if not valid or not all(isinstance(f, int) and f in (0, 1) for f in flags):
         raise CoPropError(f"{where} ('{texts[0]}'): 'control_points' is a list of 0 and 1, the first one 1.")
-    return Entry(texts[0], tuple(categories), tuple(map(int, flags)), texts[1], texts[2])
+    return Entry(
+        texts[0], None if categories is None else tuple(categories), tuple(map(int, flags)), texts[1], texts[2]
+    )

@@ -88,3 +88,8 @@ def fingerprint(folder: Path) -> str:
             content = hashlib.sha256(path.read_bytes()).hexdigest() if small else str(facts.st_mtime_ns)
             digest.update(f"{path.name}:{facts.st_size}:{content}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def weight_bytes(folder: Path) -> int:
+    """The size of the model's weights."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

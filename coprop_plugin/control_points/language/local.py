@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import CoPropError, unknown_name
 from .families import FAMILIES, SYSTEM, Family
-from .folders import fingerprint, model_folder, read_chunk_s, read_config
+from .folders import fingerprint, model_folder, read_chunk_s, read_config, weight_bytes
 from .model import RATE_HZ, Answer, AudioLanguageModel, Message, ModelError, Request
 
 if TYPE_CHECKING:
@@ -63,13 +63,20 @@ class LocalModel(AudioLanguageModel):
         self.device, self.dtype, self.batch_size = device, dtype, batch_size
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
         self.window_s = min(LONGEST_WINDOW_S, read_chunk_s(self.folder))
+        named = str(model) if not Path(model).expanduser().is_dir() else ""
+        # A hub id's folder is called after the commit: both stand in the name.
+        self._named = f"{named}@{self.folder.name}" if named else self.folder.name
         self._fingerprint = fingerprint(self.folder)
         self._parts: tuple[Any, Any, Any] | None = None
 
     @property
     def identity(self) -> str:
         decoding = f"tokens={self.max_new_tokens},temperature={self.temperature},{self.device},{self.dtype}"
-        return f"transformers:{self.folder.name}@{self._fingerprint}:{decoding}"
+        return f"transformers:{self._named}#{self._fingerprint}:{decoding}"
+
+    @property
+    def description(self) -> str:
+        return f"{self._named} ({self.family.architecture}, {weight_bytes(self.folder) / 1e9:.4f} GB of weights)"
 
     def load(self) -> tuple[Any, Any, Any]:
         """Model, tokenizer and feature extractor; read once.
@@ -82,13 +89,13 @@ class LocalModel(AudioLanguageModel):
         return self._parts
 
     def _load(self) -> tuple[Any, Any, Any]:
-        import torch
         import transformers
         from safetensors import SafetensorError
 
-        on_gpu = self.device.startswith("cuda") or (self.device == "auto" and torch.cuda.is_available())
-        device = self.device if self.device != "auto" else ("cuda" if on_gpu else "cpu")
-        dtype = self.dtype if self.dtype != "auto" or on_gpu else "float32"
+        from ...propagators.aot.runtime import choose_device
+
+        device = choose_device(self.device)
+        dtype = self.dtype if self.dtype != "auto" or device.type == "cuda" else "float32"
         options = {"local_files_only": True, "trust_remote_code": False}
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, padding_side="left", **options)
@@ -106,25 +113,45 @@ class LocalModel(AudioLanguageModel):
             raise CoPropError(f"'{self.folder}' hears {extractor.sampling_rate} Hz; {RATE_HZ} Hz are supported.")
         return model.to(device).eval(), tokenizer, extractor
 
-    def ask(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer in batches; questions of one constraint go together, samples one by one so that seeds hold."""
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        """Answer in batches; questions of one constraint go together, samples one by one so that seeds hold.
+
+        A ``ModelError`` stands where a sound is too long, or the scores are no numbers.
+
+        Raises:
+            CoPropError: the model cannot be loaded, or there is not memory enough.
+        """
         self.load()
         batches: dict[tuple[Any, ...], list[int]] = {}
         for i, request in enumerate(requests):
             alone = () if request.seed is None else (i,)
             batches.setdefault((request.constraint, *alone), []).append(i)
-        answers: dict[int, Answer] = {}
+        answers: dict[int, Answer | ModelError] = {}
         for places in batches.values():
             for start in range(0, len(places), self.batch_size):
                 chosen = places[start : start + self.batch_size]
-                answers.update(zip(chosen, self._generate([requests[i] for i in chosen]), strict=True))
+                answers.update(zip(chosen, self._answers([requests[i] for i in chosen]), strict=True))
         return [answers[i] for i in range(len(requests))]
+
+    def _answers(self, requests: list[Request]) -> list[Answer | ModelError]:
+        """The answers of a batch; where it fails, each question is put alone."""
+        import torch
+
+        try:
+            return list(self._generate(requests))
+        except ModelError as error:
+            return [error] if len(requests) == 1 else [a for request in requests for a in self._answers([request])]
+        except torch.OutOfMemoryError as error:
+            raise CoPropError(
+                f"the model in '{self.folder}' finds no memory for {len(requests)} questions at once; lower batch_size, "
+                "or take dtype=bfloat16."
+            ) from error
 
     def _generate(self, requests: list[Request]) -> list[Answer]:
         import torch
         from transformers import GenerationConfig
 
-        from .bit_list import BitListProcessor
+        from .bit_list import BitListProcessor, NumbersOnly
 
         model, tokenizer, _ = self.load()
         inputs = self._inputs(requests)
@@ -149,7 +176,7 @@ class LocalModel(AudioLanguageModel):
         with torch.inference_mode(), torch.random.fork_rng(devices=devices):
             if seed is not None:
                 torch.manual_seed(seed)
-            written = model.generate(**inputs, generation_config=config, logits_processor=[bits] if bits else [])
+            written = model.generate(**inputs, generation_config=config, logits_processor=[bits or NumbersOnly()])
         texts = tokenizer.batch_decode(written[:, prompt_tokens:], skip_special_tokens=True)
         return [Answer(text.strip(), bits.p_change(i) if bits else None) for i, text in enumerate(texts)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,20 @@ class BitList:
     @property
     def regex(self) -> str:
         return rf"\[1(, [01]){{{self.length - 1}}}\]"
+
+    @property
+    def most_tokens(self) -> int:
+        """Enough for the list in any of its forms, whatever the tokenizer."""
+        return 4 * self.length + 32
+
+    def is_kept_by(self, text: str) -> bool:
+        """Whether a text could have been written under the constraint: a list, or an object of the schema, alone."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            return False
+        values = data.get("control_points") if isinstance(data, dict) else data
+        return isinstance(values, list) and len(values) == self.length and all(v in (0, 1) for v in values)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -86,22 +101,28 @@ class AudioLanguageModel(ABC):
 
     Attributes:
         window_s: the longest sound it hears; longer ones must be cut before.
+        calls: questions that went to a model; kept and recorded answers are none.
     """
 
     window_s: float = 30.0
+    calls: int = 0
 
     @property
     @abstractmethod
     def identity(self) -> str:
         """Model, revision and decoding parameters: answers of two identities are never mixed up. Holds no secret."""
 
+    @property
+    def description(self) -> str:
+        """What answers, for tables: nobody shall take a toy for a real model."""
+        return self.identity
+
     @abstractmethod
-    def ask(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer several questions, in order.
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        """Answer several questions, in order; one that got no answer has its error there, and takes no other with it.
 
         Raises:
-            ModelError: the model was reached and did not answer.
-            CoPropError: it is not there, or not allowed to be used.
+            CoPropError: the model is not there, or not allowed to be used.
         """
 
     def chat(
@@ -112,8 +133,16 @@ class AudioLanguageModel(ABC):
         *,
         seed: int | None = None,
     ) -> Answer:
-        """Answer one question; see :class:`Request`."""
-        return self.ask([Request(tuple(messages), audio, constraint, seed)])[0]
+        """Answer one question; see :class:`Request`.
+
+        Raises:
+            ModelError: the model was reached and did not answer.
+            CoPropError: as :meth:`ask`.
+        """
+        (answer,) = self.ask([Request(tuple(messages), audio, constraint, seed)])
+        if isinstance(answer, ModelError):
+            raise answer
+        return answer
 
 
 def model_audio(sound: Sound, start_s: float, stop_s: float) -> np.ndarray:

@@ -33,6 +33,8 @@ def open_model(
         CoPropError: nothing is named, or too much.
         TypeError: an option that the back-end does not have.
     """
+    if secret := {name for name in options if "key" in name.lower() or name.lower() == "token"}:
+        raise CoPropError(f"'{min(secret)}' is no option: a key comes from the environment alone, COPROP_LM_KEY.")
     if replay is not None:
         if model is not None or server is not None or options:
             raise CoPropError("recorded answers (replay) need no model, no server and no options.")
@@ -56,5 +58,5 @@ def open_model(
             "(--lm-server), or recorded answers (rcpg:replay=FILE). Without a model take changepoint."
         )
     if str(cache) == "off":
-        return opened
+        return Cached(opened, None)
     return Cached(opened, AnswerCache(None if str(cache) == "default" else cache))

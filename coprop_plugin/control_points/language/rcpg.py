@@ -105,6 +105,11 @@ class RCPG:
         self.fallback = None if fallback is None else parts.build("control_points", fallback)
         self.model = open_model(model, server=server, replay=replay, cache=cache, **options)
 
+    @property
+    def calls(self) -> int:
+        """Questions that went to the model so far; kept and recorded answers are none."""
+        return self.model.calls
+
     def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
         """Ask about one clip; ``base`` is looked at by a fallback only.
 
@@ -138,20 +143,18 @@ class RCPG:
         windows = plan_windows(seconds, window_s=window_s, overlap_s=self.overlap_s)
         return [Talk(clip, window, model_audio(clip.sound, window.start, window.stop)) for window in windows]
 
-    def _ask(self, asked: Sequence[tuple[Talk, Request]]) -> list[Answer | ModelError]:
-        """Answers in order; one that fails does not take the others with it."""
+    def _ask(self, asked: Sequence[Request]) -> list[Answer | ModelError]:
+        """The answers in order; a model that breaks down before any question (its name cannot be had) answers none."""
         try:
-            return list(self.model.ask([request for _, request in asked])) if asked else []
+            return self.model.ask(asked) if asked else []
         except ModelError as error:
-            if len(asked) == 1:
-                return [error]
-            return [answer for pair in asked for answer in self._ask([pair])]
+            return [error] * len(asked)
 
     def _free_round(self, talks: Sequence[Talk], question: str) -> None:
         """Put a question without a constraint to every conversation that goes on."""
         going = [talk for talk in talks if talk.problem is None]
-        asked = [(talk, Request(talk.asked(question), talk.audio)) for talk in going]
-        for (talk, request), answer in zip(asked, self._ask(asked), strict=True):
+        asked = [Request(talk.asked(question), talk.audio) for talk in going]
+        for talk, request, answer in zip(going, asked, self._ask(asked), strict=True):
             if isinstance(answer, ModelError):
                 talk.problem = str(answer)
             else:
@@ -181,7 +184,7 @@ class RCPG:
             exclude_audio={audio_sha256(sound.samples, sound.rate_hz)},
         )
         return prompts.mark_question(
-            len(talk.window), variant=self.variant, examples=[(entry.categories, entry.flags) for entry in found]
+            len(talk.window), variant=self.variant, examples=[(entry.categories or (), entry.flags) for entry in found]
         )
 
     def _mark(self, talks: Sequence[Talk]) -> None:
@@ -194,7 +197,7 @@ class RCPG:
                 question = questions[id(talk)]
                 constraint = BitList(len(talk.window)) if self.decoding == "constrained" else None
                 seeds = [None] if self.agreement == 1 else range(self.agreement)
-                asked += [(talk, Request(talk.asked(question), talk.audio, constraint, seed)) for seed in seeds]
+                asked += [Request(talk.asked(question), talk.audio, constraint, seed) for seed in seeds]
             answers = self._ask(asked)
             for i, talk in enumerate(going):
                 self._take(talk, questions[id(talk)], answers[i * self.agreement : (i + 1) * self.agreement])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CoPropError
-from .model import Answer, AudioLanguageModel, Request, audio_sha256
+from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
 
 MAX_FILE_BYTES = 64 << 20
 _FIELDS = {"answer", "prompt", "audio", "p_change"}
@@ -39,7 +39,11 @@ class Replay(AudioLanguageModel):
     def identity(self) -> str:
         return self._identity
 
-    def ask(self, requests: Sequence[Request]) -> list[Answer]:
+    @property
+    def description(self) -> str:
+        return f"recorded answers, no model ({self._identity})"
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Look each question up.
 
         Raises:

@@ -52,6 +52,9 @@ SYNONYMS = {
     "female speech": "woman",
     "female singing": "woman",
     "male singing": "man",
+    "men": "man",
+    "women": "woman",
+    "babies": "baby",
     "motorbike": "motorcycle",
     "rocket": "missile-rocket",
     "missile": "missile-rocket",
@@ -70,14 +73,14 @@ class Entry:
 
     Attributes:
         video_id: in its data set.
-        categories: names of all that sounds in it.
+        categories: names of all that sounds in it; empty: nothing does; ``None``: not known.
         flags: T values of 0 or 1, the first one 1.
         original_id: the id of the same video in another part of the benchmark, if any.
         audio_sha256: of its sound (:func:`~.model.audio_sha256`).
     """
 
     video_id: str
-    categories: tuple[str, ...]
+    categories: tuple[str, ...] | None
     flags: tuple[int, ...]
     original_id: str = ""
     audio_sha256: str = ""
@@ -104,20 +107,26 @@ def match_category(name: str, vocabulary: Sequence[str]) -> Match | None:
     """The category of a vocabulary that a free name means: the same name, a synonym or narrower term, a like spelling.
 
     "acoustic guitar" is a narrower term of "guitar": it holds all words of it, and the longest such category counts.
+    "dog" is a wider term of "dog barking", as long as no other category holds it.
     """
     plain = {plain_words(category): category for category in vocabulary}
     given = plain_words(name)
-    singular = given.removesuffix("s")
-    for form in (given, singular):
+    forms = tuple(dict.fromkeys((given, given.removesuffix("s"), given.removesuffix("es"))))
+    for form in forms:
         if form in plain:
             return Match(plain[form], "name")
-    for form in (given, singular):
+    for form in forms:
         meant = plain_words(SYNONYMS.get(form, ""))
         if meant in plain:
             return Match(plain[meant], "synonym")
-    held = [words for words in plain if words and set(words.split()) <= set(given.split()) | set(singular.split())]
+    said = {word for form in forms for word in form.split()}
+    held = [words for words in plain if words and set(words.split()) <= said]
     if held:
         return Match(plain[max(held, key=lambda words: (len(words), words))], "synonym")
+    for form in filter(None, forms):
+        wider = [words for words in plain if set(form.split()) < set(words.split())]
+        if len(wider) == 1:
+            return Match(plain[wider[0]], "synonym")
     near = difflib.get_close_matches(given, sorted(plain), n=1, cutoff=SIMILAR)
     return Match(plain[near[0]], "similarity") if near else None
 
@@ -133,7 +142,7 @@ def retrieve(
     """The ``count`` entries whose category sets overlap most with the query's.
 
     Ranked by Jaccard overlap, then by the smaller set difference, then by id; entries that share nothing are not
-    examples of anything and left out. The query itself is left out by id, by the ids of the entry that it is, and by
+    examples of anything and left out, as are those whose categories are not known. The query itself is left out by id, by the ids of the entry that it is, and by
     its sound: the same videos are in AVSBench-semantic under other ids.
     """
     wanted = frozenset(query)
@@ -142,6 +151,8 @@ def retrieve(
     hidden |= {name for entry in entries if entry.audio_sha256 in exclude_audio for name in entry.ids}
     ranked: list[tuple[float, int, str, Entry]] = []
     for entry in entries:
+        if entry.categories is None:
+            continue
         shared = len(wanted.intersection(entry.categories))
         union = len(wanted) + len(set(entry.categories)) - shared
         overlap = shared / union if union else 1.0

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import logging
 import os
 import threading
 import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ...errors import CoPropError, unknown_name
 from .model import RATE_HZ, Answer, AudioLanguageModel, BitList, ModelError, Request, pcm16
-from .transport import AnswerTooLarge, AnswerTooSlow, check_url, open_client
+from .transport import AnswerTooLarge, AnswerTooSlow, check_url, open_client, read_completion
 
 KEY_VARIABLE = "COPROP_LM_KEY"
 MAX_BYTES = 1 << 20
 Constrained = Literal["auto", "structured_outputs", "guided_regex", "json_schema", "none"]
+Delivery = Literal["whole", "streamed"]
+SoundForm = Literal["base64", "data_url"]
 KINDS = ("structured_outputs", "guided_regex", "json_schema", "none")  # vLLM >= 0.12, vLLM < 0.12, portable, free
 REFUSED_FIELD = (400, 422)  # what servers say to a field that they do not know
 TRANSIENT = (408, 409, 429)
@@ -32,13 +33,16 @@ _log = logging.getLogger("coprop_plugin")
 class ServerModel(AudioLanguageModel):
     """A model on a server; the sound is sent as a wav of 16 bits and 16 kHz.
 
-    Retries with backoff after 408, 409, 429, 5xx and broken connections. A constraint that the server refuses is
-    replaced by the next kind, at last by none, and stays so.
+    Retries with backoff after 408, 409, 429, 5xx and broken connections. A constraint that the server refuses, or
+    takes and does not keep (servers ignore fields that they do not know), is replaced by the next kind, at last by
+    none, and stays so.
 
     Args:
         url: base of the API, as ``http://127.0.0.1:8000/v1``.
         model: its name there; by default the only one that the server lists.
         constrained: how answers are constrained; ``auto`` tries all kinds.
+        delivery: ``whole``, or ``streamed`` for services that answer no other way (Alibaba's Qwen-Omni).
+        sound: the wav as ``base64`` alone, or as a ``data_url`` (as Alibaba wants it).
         timeout_s, retries, in_flight, max_bytes: limits of a request, its repetitions, requests at a time, bytes read.
         max_new_tokens, temperature: longest answer; temperature of samples (greedy without a seed).
 
@@ -55,6 +59,8 @@ class ServerModel(AudioLanguageModel):
         *,
         model: str | None = None,
         constrained: Constrained = "auto",
+        delivery: Delivery = "whole",
+        sound: SoundForm = "base64",
         timeout_s: float = 60.0,
         retries: int = 2,
         in_flight: int = 4,
@@ -64,6 +70,10 @@ class ServerModel(AudioLanguageModel):
     ) -> None:
         if constrained not in ("auto", *KINDS):
             raise unknown_name("constraint of a server", constrained, ("auto", *KINDS))
+        if delivery not in get_args(Delivery):
+            raise unknown_name("delivery of answers", delivery, get_args(Delivery))
+        if sound not in get_args(SoundForm):
+            raise unknown_name("form of the sound", sound, get_args(SoundForm))
         if not (timeout_s > 0 and retries >= 0 and in_flight >= 1 and max_bytes >= 1 and max_new_tokens >= 1):
             raise CoPropError("timeout_s, in_flight, max_bytes and max_new_tokens are positive, retries 0 or more.")
         key = os.environ.get(KEY_VARIABLE) or None
@@ -72,7 +82,7 @@ class ServerModel(AudioLanguageModel):
             self.url, key=key, timeout_s=timeout_s, retries=retries, max_bytes=max_bytes
         )
         self._key, self._named = key, model
-        self.constrained, self.in_flight = constrained, in_flight
+        self.constrained, self.in_flight, self.delivery, self.sound = constrained, in_flight, delivery, sound
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
         self._kinds: list[str] = list(KINDS) if constrained == "auto" else list(dict.fromkeys([constrained, "none"]))
         self._slots, self._lock, self._told = threading.BoundedSemaphore(in_flight), threading.Lock(), False
@@ -83,18 +93,23 @@ class ServerModel(AudioLanguageModel):
         decoding = f"tokens={self.max_new_tokens},temperature={self.temperature},constrained={self.constrained}"
         return f"server:{self.url}#{self.model_name()}:{decoding}"
 
-    def ask(self, requests: Sequence[Request]) -> list[Answer]:
+    @property
+    def description(self) -> str:
+        return f"{self.model_name()} at {self.url}"
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Send the questions, ``in_flight`` at a time.
 
+        A ``ModelError`` stands where the server broke down, took too long, or its answer is no chat completion.
+
         Raises:
-            ModelError: the server broke down, took too long, or its answer is no chat completion.
             CoPropError: nothing listens there, or it refuses key, model or path.
         """
         self._tell()
         if len(requests) == 1:
-            return [self._ask(requests[0])]
+            return [self._reply(requests[0])]
         with ThreadPoolExecutor(max_workers=self.in_flight) as pool:
-            return list(pool.map(self._ask, requests))
+            return list(pool.map(self._reply, requests))
 
     def _tell(self) -> None:
         with self._lock:
@@ -102,26 +117,44 @@ class ServerModel(AudioLanguageModel):
                 _log.warning("the sound of your clips is sent to %s", self.url)
                 self._told = True
 
+    def _reply(self, request: Request) -> Answer | ModelError:
+        try:
+            return self._ask(request)
+        except ModelError as error:
+            return error
+
     def _ask(self, request: Request) -> Answer:
         body: dict[str, Any] = {
             "model": self.model_name(),
-            "messages": _chat(request),
+            "messages": _chat(request, sound=self.sound),
             "max_tokens": self.max_new_tokens,
             "temperature": 0.0 if request.seed is None else self.temperature,
         }
+        if self.delivery == "streamed":
+            body |= {"stream": True, "modalities": ["text"]}
         if request.seed is not None:
             body["seed"] = request.seed
         if request.constraint is None:
             return Answer(self._text(self._send(body)))
+        body["max_tokens"] = max(self.max_new_tokens, request.constraint.most_tokens)
+        return self._ask_constrained(body, request.constraint)
+
+    def _ask_constrained(self, body: dict[str, Any], constraint: BitList) -> Answer:
+        """The answer under the first kind of constraint that the server takes and keeps; the kinds before are dropped."""
+        text: str | None = None
         for kind in tuple(self._kinds):
             try:
-                return Answer(self._text(self._send(body | _constraint(kind, request.constraint))))
+                # A server that ignored the constraint has answered without one already.
+                if kind != "none" or text is None:
+                    text = self._text(self._send(body | _constraint(kind, constraint)))
             except _Refused as refused:
                 if kind == "none":
                     raise CoPropError(str(refused)) from None
+                continue
+            if kind == "none" or constraint.is_kept_by(text):
                 with self._lock:
-                    if kind in self._kinds:
-                        self._kinds.remove(kind)
+                    self._kinds = self._kinds[self._kinds.index(kind) :] if kind in self._kinds else self._kinds
+                return Answer(text)
         raise AssertionError("the kind 'none' ends the loop")
 
     def model_name(self) -> str:
@@ -139,7 +172,7 @@ class ServerModel(AudioLanguageModel):
         return self._named
 
     def _send(self, body: dict[str, Any]) -> dict[str, Any]:
-        known = {"model", "messages", "max_tokens", "temperature", "seed", "response_format"}
+        known = {"model", "messages", "max_tokens", "temperature", "seed", "response_format", "stream", "modalities"}
         extra = {name: value for name, value in body.items() if name not in known}
         stated = {name: value for name, value in body.items() if name in known}
         return self._read(lambda: self._client.chat.completions.with_raw_response.create(**stated, extra_body=extra))
@@ -150,7 +183,7 @@ class ServerModel(AudioLanguageModel):
 
         try:
             with self._slots:
-                data = json.loads(call().http_response.content)
+                data = read_completion(call().http_response)
         except openai.APIStatusError as error:
             said = self._redacted(error.response.text[:300])
             if error.status_code in REFUSED_FIELD:
@@ -199,14 +232,15 @@ class _Refused(CoPropError):
     """The server does not take the question in this form."""
 
 
-def _chat(request: Request) -> list[dict[str, Any]]:
+def _chat(request: Request, *, sound: SoundForm) -> list[dict[str, Any]]:
     """The conversation in the API's form; the sound stands before the text of its turn."""
     turns: list[dict[str, Any]] = []
     for message in request.messages:
         text = {"type": "text", "text": message.text}
         if message.audio == "heard":
-            sound = {"data": wav_base64(request.audio), "format": "wav"}
-            turns.append({"role": message.role, "content": [{"type": "input_audio", "input_audio": sound}, text]})
+            data = wav_base64(request.audio)
+            heard = {"data": f"data:audio/wav;base64,{data}" if sound == "data_url" else data, "format": "wav"}
+            turns.append({"role": message.role, "content": [{"type": "input_audio", "input_audio": heard}, text]})
         else:
             turns.append({"role": message.role, "content": message.text if message.role == "assistant" else [text]})
     return turns

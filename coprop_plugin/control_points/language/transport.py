@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import ipaddress
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -111,3 +112,28 @@ def open_client(
         default_headers={"Accept-Encoding": "identity"},
     )
     return official, http.TransportError
+
+
+def read_completion(response: Any) -> Any:
+    """The JSON of a response; of a stream of server-sent events, one chat completion with all its pieces.
+
+    Raises:
+        ValueError: no JSON, or a stream that broke off.
+    """
+    content = response.read()
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        return json.loads(content)
+    lines = (line.strip() for line in content.decode("utf-8").splitlines())
+    events = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
+    if not events or events[-1] != "[DONE]":
+        raise ValueError("the stream broke off")
+    pieces = []
+    for event in events[:-1]:
+        chunk = json.loads(event)
+        choices = chunk.get("choices") if isinstance(chunk, dict) else None
+        delta = (
+            choices[0].get("delta") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+        )
+        piece = delta.get("content") if isinstance(delta, dict) else None
+        pieces.append(piece if isinstance(piece, str) else "")
+    return {"choices": [{"message": {"content": "".join(pieces)}}]}
