@@ -3,4 +3,5 @@ model = dict(
     type='AdapterModel',
     adapter=dict(
         type='AVSegFormerAdapter',
+        variant='pvt_v2_b5-avss',
         checkpoint='checkpoints/avsegformer_avss.pth'))

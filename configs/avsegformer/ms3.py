@@ -3,4 +3,5 @@ model = dict(
     type='AdapterModel',
     adapter=dict(
         type='AVSegFormerAdapter',
+        variant='pvt_v2_b5-ms3',
         checkpoint='checkpoints/avsegformer_ms3.pth'))

@@ -3,4 +3,5 @@ model = dict(
     type='AdapterModel',
     adapter=dict(
         type='AVSegFormerAdapter',
+        variant='pvt_v2_b5-s4',
         checkpoint='checkpoints/avsegformer_s4.pth'))

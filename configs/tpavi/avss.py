@@ -3,5 +3,6 @@ model = dict(
     type='AdapterModel',
     adapter=dict(
         type='TpaviAdapter',
+        variant='pvt_v2_b5-avss',
         checkpoint='checkpoints/tpavi_avss.pth',
         audio_checkpoint='checkpoints/vggish.pth'))

@@ -3,5 +3,6 @@ model = dict(
     type='AdapterModel',
     adapter=dict(
         type='TpaviAdapter',
+        variant='pvt_v2_b5-ms3',
         checkpoint='checkpoints/tpavi_ms3.pth',
         audio_checkpoint='checkpoints/vggish.pth'))

@@ -3,5 +3,6 @@ model = dict(
     type='AdapterModel',
     adapter=dict(
         type='TpaviAdapter',
+        variant='pvt_v2_b5-s4',
         checkpoint='checkpoints/tpavi_s4.pth',
         audio_checkpoint='checkpoints/vggish.pth'))

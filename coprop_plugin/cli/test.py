@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
+from collections.abc import Mapping
 
 HELP = """Test the model of an OpenMMLab config. The config is Python code, and it is run: take only one you trust.
 Under torchrun every process takes its share of the videos (sampler=dict(type='VideoSampler'))."""
@@ -40,12 +42,21 @@ def run(args: argparse.Namespace) -> int:
         metrics = test_config(config, args.checkpoint)
     if not is_first_process():
         return 0
-    if args.json:
-        print(json.dumps(metrics, indent=2))
-    else:
-        for name, value in metrics.items():
-            print(f"{name:<48} {value:.4f}")
+    print(json.dumps(metrics, indent=2) if args.json else table(metrics))
     return 0
+
+
+def table(metrics: Mapping[str, float]) -> str:
+    """Each metric once: the base model's number, and beside it the number of each hook, under the hook's prefix."""
+    prefixes = list(dict.fromkeys(p for p, _, name in (key.partition("/") for key in metrics) if name in metrics))
+    refined = {f"{prefix}/{name}" for prefix in prefixes for name in metrics}
+    names = [name for name in metrics if name not in refined]
+    width = max(map(len, ("metric", *names)))
+    lines = [f"{'metric':<{width}}{'base':>12}" + "".join(f"{prefix:>12}" for prefix in prefixes)]
+    for name in names:
+        values = [metrics[name], *(metrics.get(f"{prefix}/{name}", math.nan) for prefix in prefixes)]
+        lines.append(f"{name:<{width}}" + "".join(f"{'-' if math.isnan(v) else f'{v:.4f}':>12}" for v in values))
+    return "\n".join(lines)
 
 
 def is_first_process() -> bool:

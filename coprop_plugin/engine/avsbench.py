@@ -28,6 +28,7 @@ class AVSBenchDataset(BaseDataset):
         split: ``train``, ``val`` or ``test``.
         layout: ``s4``, ``ms3``, ``avss`` or ``auto``.
         unit: what one sample is: a ``frame`` for mmseg's models, a ``clip`` for audio-visual ones.
+        frames: with ``unit='frame'``, ``all``, or for training the ``labelled`` ones (of S4's training videos the first).
         videos: only these ids, or ``moc``: those of MS3 whose set of sounding categories changes (paper, table 3); by
             default all of the split.
         semantic_root: for ``moc`` on MS3, the AVSS data set, whose class masks tell the categories.
@@ -44,16 +45,20 @@ class AVSBenchDataset(BaseDataset):
         split: str = "test",
         layout: LayoutName = "auto",
         unit: Literal["frame", "clip"] = "frame",
+        frames: Literal["all", "labelled"] = "all",
         videos: Sequence[str] | Literal["moc"] | None = None,
         semantic_root: str | None = None,
         **options: Any,
     ) -> None:
         if unit not in ("frame", "clip"):
             raise unknown_name("unit", unit, ("frame", "clip"))
+        if frames not in ("all", "labelled"):
+            raise unknown_name("value of frames", frames, ("all", "labelled"))
         self.bench: AVSBench = open_dataset(data_root, layout=layout)
         if isinstance(videos, str) and videos != "moc":
             raise unknown_name("subset of videos", videos, ("moc",))
-        self.split, self.unit, self.videos, self.semantic_root = split, unit, videos, semantic_root
+        self.split, self.unit, self.frames = split, unit, frames
+        self.videos, self.semantic_root = videos, semantic_root
         semantic = len(self.bench.layout.class_ids) > 1
         classes = tuple(AVSBENCH_NAMES) if semantic else ("background", "object")
         palette = voc_palette(len(classes)) if semantic else voc_palette(256)[[0, 255]]
@@ -93,4 +98,5 @@ class AVSBenchDataset(BaseDataset):
         }
         if self.unit == "clip":
             return [{**common, "frame_paths": paths}]
-        return [{**common, "frame_idx": t, "img_path": path} for t, path in enumerate(paths)]
+        chosen = range(count) if self.frames == "all" else layout.labelled(video, count)
+        return [{**common, "frame_idx": t, "img_path": paths[t]} for t in chosen]

@@ -1,0 +1,7 @@
+_base_ = ['../_base_/datasets/moc_clips.py', '../_base_/coprop.py', '../_base_/runtime.py']
+model = dict(
+    type='AdapterModel',
+    adapter=dict(
+        type='AVSegFormerAdapter',
+        variant='pvt_v2_b5-ms3',
+        checkpoint='checkpoints/avsegformer_ms3.pth'))

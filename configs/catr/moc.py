@@ -1,0 +1,7 @@
+_base_ = ['../_base_/datasets/moc_clips.py', '../_base_/coprop.py', '../_base_/runtime.py']
+model = dict(
+    type='AdapterModel',
+    adapter=dict(
+        type='CatrAdapter',
+        checkpoint='checkpoints/catr_ms3.pth',
+        audio_checkpoint='checkpoints/vggish.pth'))

@@ -1,0 +1,2 @@
+_base_ = './segformer_ms3.py'
+test_dataloader = dict(dataset=dict(videos='moc', semantic_root='data/AVSBench'))

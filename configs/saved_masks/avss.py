@@ -1,0 +1,7 @@
+_base_ = ['../_base_/datasets/avss_clips.py', '../_base_/coprop.py', '../_base_/runtime.py']
+model = dict(
+    type='AdapterModel',
+    adapter=dict(
+        type='SavedMasks',
+        path='predictions/avss',
+        classes='avsbench'))

@@ -1,0 +1,6 @@
+_base_ = ['../_base_/datasets/moc_clips.py', '../_base_/coprop.py', '../_base_/runtime.py']
+model = dict(
+    type='AdapterModel',
+    adapter=dict(
+        type='SavedMasks',
+        path='predictions/ms3'))
