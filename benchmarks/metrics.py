@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import torch
 
+from coprop_plugin.media.palette import colours_to_labels
 from coprop_plugin.metrics import binary, labels, semantic
 from coprop_plugin.metrics.probability import sigmoid
 from coprop_plugin.metrics.protocols import Scorer
@@ -144,8 +145,8 @@ def colour_job(rng: np.random.Generator) -> Result:
     theirs = [torch.from_numpy(m) for m in masks]
     p = torch.from_numpy(palette)
     slow, wanted = cpu_s(lambda: [published.colours_to_labels(m, p).numpy() for m in theirs], best_of=2)
-    labels.colours_to_labels(masks[0], palette)  # the table is made once a palette
-    fast, values = cpu_s(lambda: [labels.colours_to_labels(m, palette) for m in masks], best_of=10)
+    colours_to_labels(masks[0], palette)  # the table is made once a palette
+    fast, values = cpu_s(lambda: [colours_to_labels(m, palette) for m in masks], best_of=10)
     return Result(f"colour masks, 8x{SIDE}x{SIDE}", slow, fast, float((np.stack(values) != np.stack(wanted)).sum()))
 
 

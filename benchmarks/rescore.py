@@ -1,18 +1,27 @@
-"""How fast a benchmark is re-scored: CPU time a video by stage, scoring beside the plain loop, workers, memory.
+"""How fast a benchmark is re-scored: the goals of re-scoring, each with what was measured.
 
-    python benchmarks/rescore.py                 64 videos of 5 frames of 224x224, probabilities (MS3's test set)
-    python benchmarks/rescore.py --workers 2     also two processes against one, start-up excluded
-    python benchmarks/rescore.py --memory 1500   also the peak memory at 50 and at 1,500 videos
-    python benchmarks/rescore.py --json          the same as JSON
+    python benchmarks/rescore.py             all of it, about five minutes; wants a quiet machine
+    python benchmarks/rescore.py --part cpu --part colours      some parts: cpu, colours, workers, memory
+    python benchmarks/rescore.py --json      the same as JSON
 
-CPU time of one thread; the calibration kernel (a 1024-cube float32 product) says how fast the machine is at the
-moment. The goal is 80 ms of CPU a video for reading, control points, propagation, scores and writing.
+* ``cpu``: 64 videos of 5 frames of 224x224, probabilities (MS3's test set): CPU time a video by stage, and scoring
+  alone beside the plain published loop, both with one thread, numbers compared;
+* ``colours``: a slice of AVSS (10 frames a video) from colour maps on disk to M_J and M_F, beside the published loop
+  over colours, numbers compared;
+* ``workers``: 1,000 videos with two processes and with one, by the wall clock, start-up apart;
+* ``memory``: peak memory of a whole run, tables included, over 50 and over 1,500 videos.
+
+The long sets repeat the 64 videos under other names (hard links). Runs of ``workers`` and ``memory`` are processes of
+their own. The calibration kernel (a 1024-cube float32 product) says how fast the machine is at the moment, and two
+of them at once how much a second process can bring on it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import resource
 import runpy
 import shutil
 import subprocess
@@ -20,18 +29,23 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from PIL import Image
+from rescore_sets import METHOD, repeat, write_avss, write_ms3
 
-from coprop_plugin.datasets.avsbench import open_dataset
-from coprop_plugin.datasets.simulators import simulate
-from coprop_plugin.datasets.synthetic import make_clip
-from coprop_plugin.datasets.write import write_dataset
+import coprop_plugin.rescore.worker as worker_module
+from coprop_plugin.adapters.saved_masks import read_prediction
+from coprop_plugin.datasets.avsbench import AVSBench, open_dataset
+from coprop_plugin.media.palette import voc_palette
 from coprop_plugin.metrics.protocols import Scorer
 from coprop_plugin.rescore import RunFolder, make_plan, rescore
 from coprop_plugin.rescore.comparison import make_comparison
@@ -40,31 +54,50 @@ from coprop_plugin.rescore.run import write_tables
 from coprop_plugin.rescore.worker import Worker
 from coprop_plugin.structures import Prediction
 
-VIDEOS, FRAMES, SIDE = 64, 5, 224
-GOAL_MS = 80
+# The plain loop is the tests' oracle too.
+published = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "tests/published_metrics.py")))
+
+VIDEOS, BATCH = 64, 4
 STAGES = ("hash", "read", "refine", "score", "write")
+SLICE_VIDEOS, WORKERS_VIDEOS, MEMORY_VIDEOS = 8, 1000, (50, 1500)
+CLASSES = 71
 
 
-def write_set(root: Path, *, videos: int, side: int = SIDE) -> None:
-    """A data set like MS3's test split, and the probabilities of a model that blinks and is not sure of its edges."""
-    dataset = write_dataset(root, kind="ms3", videos=videos, splits=("test",), size=(side, side))
-    folder = root / "predictions/blinking"
-    folder.mkdir(parents=True)
-    for i, video in enumerate(dataset.videos("test")):
-        scene = make_clip(int(video.video_id.rpartition("_")[2]), kind="ms3", size=(side, side), semantic=False).scene
-        masks = np.asarray(simulate(scene, "flicker", strength=1, seed=i).label_maps())
-        noise = np.random.default_rng(i).normal(0, 0.1, masks.shape)
-        np.save(folder / f"{video.video_id}.npy", np.clip(0.15 + 0.7 * masks + noise, 0, 1).astype(np.float32))
+@dataclass(frozen=True)
+class Line:
+    """One number: what, its value and unit, and the goal with the side on which it is reached."""
+
+    what: str
+    value: float
+    unit: str = ""
+    goal: float | None = None
+    at_least: bool = True
+
+    @property
+    def reached(self) -> bool | None:
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
 
 
-def plan_of(root: Path, protocols: tuple[str, ...] = DEFAULT_PROTOCOLS) -> Plan:
-    return make_plan([root / "predictions/blinking"], root, reading={"kind": "probability"}, protocol=protocols)
+def cpu(small: Path, scratch: Path) -> Iterator[Line]:
+    """CPU time by stage, and scoring alone against the plain loop."""
+    for name, protocols in (("default protocols", DEFAULT_PROTOCOLS), ("protocol avsbench", ("avsbench",))):
+        spent = stages(small, scratch / "stages", protocols)
+        shutil.rmtree(scratch / "stages")
+        yield Line(f"a video, {name}", spent.pop("all"), "ms", goal=80, at_least=False)
+        tables = spent.pop("tables")
+        for stage in STAGES:
+            yield Line(f"  {stage}", spent[stage], "ms")
+        yield Line("  tables, once a run", tables, "ms")
+    plain_s, ours_s = scoring(small)
+    yield Line(f"scoring {VIDEOS} videos, published loop", plain_s, "s")
+    yield Line("  ours", ours_s, "s")
+    yield Line("  ratio", plain_s / ours_s, "x", goal=30)
 
 
 def stages(root: Path, out: Path, protocols: tuple[str, ...]) -> dict[str, float]:
     """Milliseconds of CPU a video by stage, and of the tables at the end; the first video is a warm-up."""
-    import coprop_plugin.rescore.worker as module
-
     spent: dict[str, float] = defaultdict(float)
 
     def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,8 +115,8 @@ def stages(root: Path, out: Path, protocols: tuple[str, ...]) -> dict[str, float
     worker = Worker(plan, folder)
     for name in ("read", "refine", "score", "write"):
         setattr(worker, name, timed(name, getattr(worker, name)))
-    plain = module.data_digests
-    module.data_digests = timed("hash", plain)
+    plain = worker_module.data_digests
+    worker_module.data_digests = timed("hash", plain)
     first, *tasks = plan.tasks()
     assert worker(first).status == "done"
     spent.clear()
@@ -92,108 +125,206 @@ def stages(root: Path, out: Path, protocols: tuple[str, ...]) -> dict[str, float
         outcome = worker(task)
         assert outcome.status == "done", outcome.error
     spent["all"] = time.process_time() - start
-    module.data_digests = plain
+    worker_module.data_digests = plain
     per_video = {name: 1000 * seconds / len(tasks) for name, seconds in spent.items()}
     start = time.process_time()
     write_tables(folder, make_comparison(plan, folder))
-    return per_video | {"tables, once": 1000 * (time.process_time() - start)}
+    return per_video | {"tables": 1000 * (time.process_time() - start)}
 
 
-def scoring_ratio(root: Path) -> tuple[float, float]:
-    """CPU seconds of the plain published loop and of ours for M_J and M_F of the whole set, numbers compared."""
-    published = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "tests/published_metrics.py")))
+def scoring(root: Path) -> tuple[float, float]:
+    """CPU seconds of the plain published loop and of ours for M_J and M_F of the whole set, in batches of 4."""
     dataset = open_dataset(root)
     videos = dataset.videos("test")
     truth = np.stack([np.asarray(dataset.truth(v).label_maps()) for v in videos])
-    scores = np.stack([np.load(root / f"predictions/blinking/{v.video_id}.npy") for v in videos])
-    logits = torch.from_numpy(np.log(np.clip(scores, 1e-6, 1 - 1e-6) / (1 - np.clip(scores, 1e-6, 1 - 1e-6))))
+    scores = np.stack([np.load(root / "predictions" / METHOD / f"{v.video_id}.npy") for v in videos])
+    p, g = torch.from_numpy(scores), torch.from_numpy(truth.astype(np.float32))
     start = time.process_time()
-    wanted = published.binary_test_set(logits, torch.from_numpy(truth.astype(np.float32)), batch=4)
+    wanted = np.mean([published_batch(p[i : i + BATCH], g[i : i + BATCH]) for i in range(0, len(p), BATCH)], axis=0)
     plain_s = time.process_time() - start
     start = time.process_time()
-    scorer = Scorer("avsbench:batch=4")
-    for v, z, g in zip(videos, logits.numpy(), truth, strict=True):
-        scorer.add(v.video_id, Prediction.from_foreground(z, kind="logit"), Prediction.from_labels(g))
+    scorer = Scorer(f"avsbench:batch={BATCH}")
+    for v, z, labels in zip(videos, scores, truth, strict=True):
+        scorer.add(v.video_id, Prediction.from_foreground(z, kind="probability"), Prediction.from_labels(labels))
     found = scorer.compute()
     ours_s = time.process_time() - start
     assert np.allclose((found["M_J"], found["M_F"]), wanted, atol=1e-6), (found, wanted)
     return plain_s, ours_s
 
 
-def videos_per_second(root: Path, out: Path, *, workers: int) -> tuple[float, float]:
-    """Start-up seconds (to the first outcome) and the rate after it, by the wall clock."""
-    times = [time.monotonic()]
-    rescore(plan_of(root), out, workers=workers, pages="none", progress=lambda _: times.append(time.monotonic()))
-    warm = times[2 * workers :]  # every process is there
-    return times[1] - times[0], (len(warm) - 1) / (warm[-1] - warm[0])
+def published_batch(probability: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
+    """M_J and M_F of a batch of videos as published; the IoU takes logits, whose sign says what is foreground."""
+    p, g = probability.flatten(0, 1), truth.flatten(0, 1)
+    return published.binary_iou(p - 0.5, g), published.binary_f(p, g, scores_are="probability")
 
 
-def peak_mb(root: Path, out: Path) -> float:
-    """Peak resident memory of a whole run in a fresh process."""
-    code = (
-        "import runpy, resource, sys; from pathlib import Path\n"
-        f"b = runpy.run_path({str(Path(__file__).resolve())!r})\n"
-        "b['rescore'](b['plan_of'](Path(sys.argv[1])), Path(sys.argv[2]), pages='none')\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-    )
-    told = subprocess.run([sys.executable, "-c", code, str(root), str(out)], capture_output=True, text=True, check=True)
-    return float(told.stdout)
+def colours(scratch: Path) -> Iterator[Line]:
+    """AVSS's colour maps on disk to scores, the published way and ours."""
+    root = scratch / "avss"
+    write_avss(root, videos=SLICE_VIDEOS)
+    dataset = open_dataset(root)
+    frames = sum(dataset.num_frames(video) for video in dataset.videos("test"))
+    start = time.process_time()
+    wanted = published_scores_of_colours(dataset, root / "predictions/colours")
+    plain_s = time.process_time() - start
+    scores_of_colours(dataset, root / "predictions/colours")  # start-up: the table of all colours is made once a run
+    start = time.process_time()
+    found = scores_of_colours(dataset, root / "predictions/colours")
+    ours_s = time.process_time() - start
+    assert np.allclose(found, wanted, atol=1e-6), (found, wanted)
+    yield Line(f"AVSS, {frames} frames from colour maps on disk, published loop", plain_s, "s")
+    yield Line("  ours", ours_s, "s")
+    yield Line("  a frame, ours", 1000 * ours_s / frames, "ms")
+    yield Line("  ratio", plain_s / ours_s, "x", goal=50)
+
+
+def published_scores_of_colours(dataset: AVSBench, predictions: Path) -> tuple[float, float]:
+    """M_J and M_F as published test scripts get them: files to colours to labels, class after class."""
+    palette = torch.from_numpy(voc_palette()[:CLASSES].copy())
+
+    def labels(path: Path) -> torch.Tensor:
+        return published.colours_to_labels(torch.from_numpy(np.array(Image.open(path).convert("RGB"))), palette)
+
+    videos = dataset.videos("test")
+    parts = []
+    for some in (videos[i : i + BATCH] for i in range(0, len(videos), BATCH)):
+        files = [(v, t, dataset.mask_folder(v)) for v in some for t in range(dataset.num_frames(v))]
+        guess = [labels(predictions / dataset.layout.prediction_file(v, t)) for v, t, _ in files]
+        truth = [labels(dataset.path(dataset.layout.mask_file(v, t, folder=folder))) for v, t, folder in files]
+        parts.append(published.label_sums(torch.stack(guess), torch.stack(truth), CLASSES))
+    return published.semantic_scores(tuple(sum(part) for part in zip(*parts, strict=True)))
+
+
+def scores_of_colours(dataset: AVSBench, predictions: Path) -> tuple[float, float]:
+    """The same through our readers, with all their checks."""
+    scorer = Scorer("avsbench")
+    for video in dataset.videos("test"):
+        guess = read_prediction(predictions / video.video_id, classes="avsbench")
+        scorer.add(video.video_id, guess, dataset.truth(video))
+    found = scorer.compute()
+    return found["M_J"], found["M_F"]
+
+
+def workers(small: Path, scratch: Path) -> Iterator[Line]:
+    """Videos a second of one process and of two, and what two processes can be to one on this machine."""
+    root = scratch / "workers"
+    repeat(small, root, videos=WORKERS_VIDEOS)
+    yield Line("machine: two calibration kernels at once, against one", two_at_once(), "x")
+    rates = {}
+    for count in (1, 2):
+        told = run_apart(root, scratch / f"run{count}", count)
+        rates[count] = told["videos_a_second"]
+        yield Line(f"{WORKERS_VIDEOS} videos, workers {count}: start-up to the first video", told["start_up_s"], "s")
+        yield Line("  rate after it", rates[count], "videos/s")
+    yield Line("two workers against one", rates[2] / rates[1], "x", goal=1.7)
+
+
+def memory(small: Path, scratch: Path) -> Iterator[Line]:
+    """Peak resident memory over few videos and over many."""
+    peaks = []
+    for videos in MEMORY_VIDEOS:
+        repeat(small, scratch / f"set{videos}", videos=videos)
+        peaks.append(run_apart(scratch / f"set{videos}", scratch / f"memory{videos}", 1)["peak_mb"])
+        yield Line(f"peak memory, {videos} videos", peaks[-1], "MB")
+    yield Line("  ratio", peaks[1] / peaks[0], "x", goal=1.1, at_least=False)
+
+
+def plan_of(root: Path, protocols: tuple[str, ...] = DEFAULT_PROTOCOLS) -> Plan:
+    return make_plan([root / "predictions" / METHOD], root, reading={"kind": "probability"}, protocol=protocols)
+
+
+def run_apart(root: Path, out: Path, count: int) -> dict[str, float]:
+    """What :func:`run_here` tells in a fresh process."""
+    command = [sys.executable, __file__, "--run", str(root), str(out), str(count), str(time.time())]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(told.stdout)
+
+
+def run_here(root: Path, out: Path, count: int, begun: float) -> dict[str, float]:
+    """A whole run: seconds from the start of the process to the first video, rate after it, and peak memory."""
+    times: list[float] = []
+    rescore(plan_of(root), out, workers=count, pages="none", progress=lambda _: times.append(time.time()))
+    warm = times[2 * count :]  # every process is there
+    return {
+        "start_up_s": times[0] - begun,
+        "videos_a_second": (len(warm) - 1) / (warm[-1] - warm[0]),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def two_at_once() -> float:
+    """Products a second of two processes at once, over those of one."""
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(kernels, [1, 1], chunksize=1)
+        alone, together = (sum(pool.map(kernels, [40] * n, chunksize=1)) for n in (1, 2))
+    return together / alone
+
+
+def kernels(count: int) -> float:
+    """Calibration kernels a second."""
+    torch.set_num_threads(1)
+    a = torch.ones(1024, 1024)
+    start = time.monotonic()
+    for _ in range(count):
+        a @ a
+    return count / (time.monotonic() - start)
 
 
 def calibration() -> float:
-    """Milliseconds of CPU of a 1024-cube float32 product."""
+    """Milliseconds of CPU of a 1024-cube float32 product, the best of ten."""
     a = torch.ones(1024, 1024)
-    best = float("inf")
+    stamps = [time.process_time()]
     for _ in range(10):
-        start = time.process_time()
         a @ a
-        best = min(best, time.process_time() - start)
-    return 1000 * best
+        stamps.append(time.process_time())
+    return 1000 * min(stop - start for start, stop in pairwise(stamps))
+
+
+def measured(parts: Iterable[str]) -> Iterator[Line]:
+    """All lines of the parts, in order, as they come."""
+    with tempfile.TemporaryDirectory() as place:
+        scratch, small = Path(place), Path(place) / "ms3"
+        write_ms3(small, videos=VIDEOS)
+        yield Line("calibration, 1024-cube float32 product", calibration(), "ms")
+        made = {
+            "cpu": lambda: cpu(small, scratch),
+            "colours": lambda: colours(scratch),
+            "workers": lambda: workers(small, scratch),
+            "memory": lambda: memory(small, scratch),
+        }
+        for part in parts:
+            yield from made[part]()
+        yield Line("calibration again", calibration(), "ms")
+
+
+def text(line: Line) -> str:
+    goal = ""
+    if line.goal is not None:
+        bound = "at least" if line.at_least else "at most"
+        goal = f"goal: {bound} {line.goal:g}, {'reached' if line.reached else 'MISSED'}"
+    return f"{line.what:<58} {line.value:>9.2f} {line.unit:<9} {goal}".rstrip()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="CPU time of batch re-scoring.")
-    parser.add_argument("--videos", type=int, default=VIDEOS)
-    parser.add_argument("--workers", type=int, default=1, help="compare so many processes with one")
-    parser.add_argument("--memory", type=int, metavar="N", help="peak memory at 50 and at N videos (of 64x64 pixels)")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    if sys.argv[1:2] == ["--run"]:
+        root, out, count, begun = sys.argv[2:]
+        print(json.dumps(run_here(Path(root), Path(out), int(count), float(begun))))
+        return 0
+    parser = argparse.ArgumentParser(description="The goals of batch re-scoring, measured.")
+    names = ("cpu", "colours", "workers", "memory")
+    parser.add_argument("--part", action="append", choices=names, help="only this (may be repeated)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    told: dict[str, Any] = {"calibration_1024_cube_ms": calibration()}
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        write_set(place / "set", videos=args.videos)
-        for name, protocols in (("default protocols", DEFAULT_PROTOCOLS), ("avsbench alone", ("avsbench",))):
-            told[f"ms a video, {name}"] = stages(place / "set", place / "out", protocols)
-            shutil.rmtree(place / "out")
-        plain_s, ours_s = scoring_ratio(place / "set")
-        told["scoring alone"] = {"published_s": plain_s, "ours_s": ours_s, "ratio": plain_s / ours_s}
-        if args.workers > 1:
-            rates = {n: videos_per_second(place / "set", place / f"out{n}", workers=n) for n in (1, args.workers)}
-            told["workers"] = {str(n): {"start_up_s": s, "videos_a_second": rate} for n, (s, rate) in rates.items()}
-            told["workers"]["ratio"] = rates[args.workers][1] / rates[1][1]
-        if args.memory:
-            for count in (50, args.memory):
-                write_set(place / f"set{count}", videos=count, side=64)
-                told[f"peak MB, {count} videos"] = peak_mb(place / f"set{count}", place / f"memory{count}")
-    told["calibration_1024_cube_ms"] = min(told["calibration_1024_cube_ms"], calibration())
-    print(json.dumps(told, indent=2) if args.json else text(told))
-    return 0
-
-
-def text(told: dict[str, Any]) -> str:
     lines = []
-    for name, value in told.items():
-        if not isinstance(value, dict):
-            lines.append(f"{name:<34} {value:9.1f}")
-            continue
-        lines.append(name)
-        for part, number in value.items():
-            shown = (
-                ", ".join(f"{k} {v:.2f}" for k, v in number.items()) if isinstance(number, dict) else f"{number:9.2f}"
-            )
-            lines.append(f"  {part:<32} {shown}")
-    return "\n".join([*lines, f"goal: at most {GOAL_MS} ms a video"])
+    for line in measured(args.part or names):
+        lines.append(line)
+        if not args.json:
+            print(text(line), flush=True)
+    if args.json:
+        print(json.dumps([asdict(line) | {"reached": line.reached} for line in lines], indent=1))
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import CoPropError, unknown_name
 from ..media.images import LabelImage, read_label_values
-from ..media.palette import voc_palette
+from ..media.palette import colours_to_labels, voc_palette
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, Clip, FrameStack, Prediction
 from .layouts import LAYOUTS, Layout, Video, read_table
 
@@ -240,15 +240,7 @@ def _classes(image: LabelImage, path: Path) -> np.ndarray:
 
 def colour_classes(colours: np.ndarray) -> np.ndarray:
     """``(H, W) int16`` class ids of ``(H, W, 3) uint8`` colours; a colour of no class is background, as published."""
-    packed = _packed(colours)
-    place = np.searchsorted(_SORTED_COLOURS, packed).clip(max=len(_SORTED_COLOURS) - 1)
-    return np.where(_SORTED_COLOURS[place] == packed, _COLOUR_ORDER[place], 0).astype(np.int16)
+    return colours_to_labels(colours, _COLOURS).astype(np.int16)
 
 
-def _packed(colours: np.ndarray) -> np.ndarray:
-    return colours[..., 0].astype(np.int32) << 16 | colours[..., 1].astype(np.int32) << 8 | colours[..., 2]
-
-
-_COLOURS = _packed(voc_palette(len(AVSBENCH_NAMES)))
-_COLOUR_ORDER = np.argsort(_COLOURS)
-_SORTED_COLOURS = _COLOURS[_COLOUR_ORDER]
+_COLOURS = voc_palette(len(AVSBENCH_NAMES))

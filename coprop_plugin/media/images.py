@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 from ..errors import MediaError, unknown_name
 from .files import atomic_write
 from .palette import voc_palette
-from .sniff import IMAGE_FAMILIES, sniff
+from .sniff import IMAGE_FAMILIES, sniffed
 
 MAX_PIXELS = 64_000_000  # a picture whose header announces more is refused before it is unpacked
 IGNORED_VALUE = 255  # how -1, the ignored label, is stored in a PNG
@@ -106,10 +105,11 @@ def write_label_png(path: str | os.PathLike[str], labels: np.ndarray, *, palette
 
 def _open(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     """The picture with its header read and its size allowed, and its bits a channel."""
-    family = sniff(path)
+    family, head = sniffed(path)
     if family not in IMAGE_FAMILIES:
         raise MediaError(f"{path}: is {family}, not a picture; frames and masks are PNG or JPEG files.")
-    depth = _png_depth(Path(path)) if family == "png" else 8
+    # A PNG's size is checked before Pillow's own limit is: it may be announced by anyone.
+    depth = _png_header(path, head)[2] if family == "png" else 8
     try:
         image = Image.open(path, formats=[family.upper()])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -123,18 +123,28 @@ def _open(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     return image, depth
 
 
-def _png_depth(path: Path) -> int:
-    """Bits a channel by the header, checked before Pillow's limit is: the size may be announced by anyone."""
-    with path.open("rb") as file:
-        head = file.read(29)
+def png_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width that a PNG's header announces; all of it is checked again when the image is read.
+
+    Raises:
+        MediaError: not a PNG, or more than MAX_PIXELS.
+    """
+    family, head = sniffed(path)
+    if family != "png":
+        raise MediaError(f"{path}: is {family} by its first bytes; saved masks are PNG files.")
+    return _png_header(path, head)[:2]
+
+
+def _png_header(path: str | os.PathLike[str], head: bytes) -> tuple[int, int, int]:
+    """Height, width and bits a channel."""
     if len(head) < 29 or head[12:16] != b"IHDR":
         raise MediaError(f"{path}: its PNG header is damaged.")
     width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    if width * height > MAX_PIXELS:
+    if not 0 < width * height <= MAX_PIXELS:
         raise MediaError(
             f"{path}: its header announces {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read."
         )
-    return head[24]
+    return height, width, head[24]
 
 
 def _load(image: Image.Image, path: str | os.PathLike[str]) -> Image.Image:

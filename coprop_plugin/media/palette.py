@@ -1,7 +1,11 @@
-"""The colours of label maps: AVSBench and DAVIS both use the Pascal-VOC colour map."""
+"""The colours of label maps, and the way back to labels: AVSBench and DAVIS both use the Pascal-VOC colour map."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Literal
+
+import cv2
 import numpy as np
 
 from ..errors import CoPropError
@@ -21,3 +25,46 @@ def voc_palette(n: int = 256) -> np.ndarray:
         bits = label >> (3 * group + np.arange(3)) & 1
         colours |= bits << (7 - group)
     return colours.astype(np.uint8)
+
+
+def colours_to_labels(
+    rgb: np.ndarray, palette: np.ndarray, *, unknown: Literal["background", "error"] = "background"
+) -> np.ndarray:
+    """``(H, W) uint8`` index of each colour in the palette (AVSBench-semantic's colour masks).
+
+    Args:
+        rgb: ``(H, W, 3) uint8``.
+        palette: ``(n, 3) uint8`` distinct colours, n up to 256.
+        unknown: a colour outside the palette becomes background, as published loaders have it, or is an error.
+
+    Raises:
+        CoPropError: wrong shapes or types; with ``unknown="error"``, a colour outside the palette.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise CoPropError(f"a colour mask is (H, W, 3) uint8, got {rgb.dtype} {rgb.shape}.")
+    palette = np.asarray(palette)
+    if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or len(palette) > 256:
+        raise CoPropError(f"a palette is (n, 3) uint8 with n up to 256, got {palette.dtype} {palette.shape}.")
+    codes = colour_codes(rgb)
+    labels = np.take(_colour_table(palette.tobytes()), codes)
+    if unknown == "error" and (stray := np.take(colour_codes(palette[None])[0], labels) != codes).any():
+        colours = np.unique(rgb[stray], axis=0)
+        raise CoPropError(
+            f"the colour mask holds {len(colours)} colours outside the palette, the first {tuple(colours[0].tolist())}; "
+            "was it resized or saved lossily? Save it unresized as PNG."
+        )
+    return labels
+
+
+@lru_cache(maxsize=2)  # 16 MB a palette
+def _colour_table(palette: bytes) -> np.ndarray:
+    """Label of each of the 2^24 colours; of equal colours in the palette the first one's."""
+    colours = np.frombuffer(palette, np.uint8).reshape(1, -1, 3)
+    table = np.zeros(1 << 24, np.uint8)
+    table[colour_codes(colours)[0][::-1]] = np.arange(colours.shape[1], dtype=np.uint8)[::-1]
+    return table
+
+
+def colour_codes(rgb: np.ndarray) -> np.ndarray:
+    """``(H, W) int32``: each ``uint8`` colour as one number, red in the lowest byte."""
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).view(np.int32)[..., 0] & 0xFFFFFF

@@ -57,6 +57,11 @@ def sniff(path: str | os.PathLike[str]) -> str:
     Raises:
         MediaError: a URL, a playlist, not a regular file, empty, or bytes of no known container.
     """
+    return sniffed(path)[0]
+
+
+def sniffed(path: str | os.PathLike[str]) -> tuple[str, bytes]:
+    """The family of a file, and the first 4096 bytes that tell it; raises as :func:`sniff`."""
     file = regular_file(path)
     try:
         with file.open("rb") as stream:
@@ -66,7 +71,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
     if not head:
         raise MediaError(f"{path}: is empty (0 bytes); nothing was saved or downloaded here.")
     if family := _family(head):
-        return family
+        return family, head
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(_PLAYLISTS):
         raise MediaError(

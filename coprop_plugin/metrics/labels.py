@@ -1,15 +1,11 @@
-"""The label map of one frame's class scores, the colour map's way back to labels, and pixel counts per class."""
+"""The label map of one frame's class scores, and pixel counts per class."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal
-
-import cv2
 import numpy as np
 import torch
 
-from ..errors import CoPropError, PredictionError
+from ..errors import PredictionError
 from ..structures.prediction import Kind
 from .probability import softmax
 
@@ -65,46 +61,3 @@ def class_counts(labels: np.ndarray, truth: np.ndarray, num_classes: int) -> np.
     counts = torch.bincount(torch.from_numpy(pairs.ravel()), minlength=num_classes**2).numpy()
     confusion = counts.reshape(num_classes, num_classes)
     return np.stack([confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)])
-
-
-def colours_to_labels(
-    rgb: np.ndarray, palette: np.ndarray, *, unknown: Literal["background", "error"] = "background"
-) -> np.ndarray:
-    """``(H, W) uint8`` index of each colour in the palette (AVSBench-semantic's colour masks).
-
-    Args:
-        rgb: ``(H, W, 3) uint8``.
-        palette: ``(n, 3) uint8`` distinct colours, n up to 256.
-        unknown: a colour outside the palette becomes background, as published loaders have it, or is an error.
-
-    Raises:
-        CoPropError: wrong shapes or types; with ``unknown="error"``, a colour outside the palette.
-    """
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise CoPropError(f"a colour mask is (H, W, 3) uint8, got {rgb.dtype} {rgb.shape}.")
-    palette = np.asarray(palette)
-    if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or len(palette) > 256:
-        raise CoPropError(f"a palette is (n, 3) uint8 with n up to 256, got {palette.dtype} {palette.shape}.")
-    codes = _codes(rgb)
-    labels = np.take(_colour_table(palette.tobytes()), codes)
-    if unknown == "error" and (stray := np.take(_codes(palette[None])[0], labels) != codes).any():
-        colours = np.unique(rgb[stray], axis=0)
-        raise CoPropError(
-            f"the colour mask holds {len(colours)} colours outside the palette, the first {tuple(colours[0].tolist())}; "
-            "was it resized or saved lossily? Save it unresized as PNG."
-        )
-    return labels
-
-
-@lru_cache(maxsize=2)  # 16 MB a palette
-def _colour_table(palette: bytes) -> np.ndarray:
-    """Label of each of the 2^24 colours; of equal colours in the palette the first one's."""
-    colours = np.frombuffer(palette, np.uint8).reshape(1, -1, 3)
-    table = np.zeros(1 << 24, np.uint8)
-    table[_codes(colours)[0][::-1]] = np.arange(colours.shape[1], dtype=np.uint8)[::-1]
-    return table
-
-
-def _codes(rgb: np.ndarray) -> np.ndarray:
-    """``(H, W) int32``: the colour as one number."""
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).view(np.int32)[..., 0] & 0xFFFFFF

@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import MediaError, PredictionError
-from ..media.images import MAX_PIXELS, read_label_values
-from ..media.palette import voc_palette
-from ..media.sniff import sniff
+from ..errors import PredictionError
+from ..media.images import png_size, read_label_values
+from ..media.palette import colour_codes, colours_to_labels, voc_palette
 from ..structures import FrameStack, Prediction
 from ..structures.prediction import Kind
 from .frame_files import FrameFiles
@@ -64,24 +63,14 @@ def read_label_folder(
 def palette_indices(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``(H, W) uint8`` indices of ``(H, W, 3) uint8`` colours in the palette of Pascal VOC and AVSBench (white is 255),
     and ``(H, W) bool``: whether the colour is in it at all."""
-    packed = _packed(colours)
-    position = np.searchsorted(_SORTED, packed).clip(max=len(_SORTED) - 1)
-    return _INDEX[position], _SORTED[position] == packed
+    codes, indices = colour_codes(colours), colours_to_labels(colours, _PALETTE)
+    white = codes == WHITE
+    indices[white] = 255
+    return indices, white | (np.take(_CODES, indices) == codes)
 
 
-def _packed(colours: np.ndarray) -> np.ndarray:
-    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
-    return red << 16 | green << 8 | blue
-
-
-def _palette_table() -> tuple[np.ndarray, np.ndarray]:
-    """The packed colours in ascending order, and the index of each."""
-    packed = np.append(_packed(voc_palette(256)), WHITE)
-    order = np.argsort(packed)
-    return packed[order], np.append(np.arange(256), 255)[order].astype(np.uint8)
-
-
-_SORTED, _INDEX = _palette_table()
+_PALETTE = voc_palette(256)
+_CODES = colour_codes(_PALETTE[None])[0]
 
 
 def _indices(path: Path, values: LabelValues, off_palette: OffPalette) -> np.ndarray:
@@ -93,8 +82,8 @@ def _indices(path: Path, values: LabelValues, off_palette: OffPalette) -> np.nda
     if off_palette == "background":
         return np.where(known & np.isin(indices, list(values.table)), indices, np.uint8(0))
     if not known.all():
-        strays, counts = np.unique(_packed(given[~known]), return_counts=True)
-        named = [f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in strays.tolist()]
+        strays, counts = np.unique(colour_codes(given)[~known], return_counts=True)
+        named = [f"({c & 255}, {c >> 8 & 255}, {c >> 16})" for c in strays.tolist()]
         raise PredictionError(
             f"{path}: colours that are not in the palette of Pascal VOC and AVSBench: {listing(named, counts)}. "
             "Blended edges come from resizing or lossy files: save label maps with nearest resizing, or say "
@@ -112,27 +101,12 @@ def _probabilities(path: Path) -> np.ndarray:
 
 def _common_size(files: FrameFiles) -> tuple[int, int]:
     """Height and width of all images, from their headers."""
-    first = _png_size(files.paths[0])
+    first = png_size(files.paths[0])
     for path in files.paths[1:]:
-        size = _png_size(path)
+        size = png_size(path)
         if size != first:
             raise PredictionError(
                 f"{path}: {size[0]}x{size[1]} px (height x width), but {files.paths[0].name} has "
                 f"{first[0]}x{first[1]}; the masks of a clip have one size."
             )
     return first
-
-
-def _png_size(path: Path) -> tuple[int, int]:
-    """Height and width that a PNG's header announces; all of it is checked again when the image is read."""
-    family = sniff(path)
-    if family != "png":
-        raise MediaError(f"{path}: is {family} by its first bytes; saved masks are PNG files.")
-    with path.open("rb") as file:
-        head = file.read(24)
-    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    if not 0 < width * height <= MAX_PIXELS:
-        raise MediaError(
-            f"{path}: its header announces {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read."
-        )
-    return height, width

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from coprop_plugin.media.palette import colours_to_labels
 from coprop_plugin.metrics import alignment, binary, catr, control_points, davis, labels, moc, semantic, split, temporal
 from coprop_plugin.metrics.bootstrap import paired_bootstrap
 from coprop_plugin.metrics.frames import bilinear
@@ -222,7 +223,7 @@ def test_davis(file: str) -> None:
 @published("metrics_palette")
 def test_palette(file: str) -> None:
     for name, case, _ in cases(file):
-        ours = labels.colours_to_labels(case["rgb"], case["palette"])
+        ours = colours_to_labels(case["rgb"], case["palette"])
         np.testing.assert_array_equal(ours, case["label"], err_msg=name)
 
 
