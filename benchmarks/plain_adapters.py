@@ -1,13 +1,15 @@
 """The published computation of the base models, written plainly: what ``adapters.py`` measures ours against.
 
 Inside ``plainly()`` the networks compute what the published code computes, step by step: attention with its matrix of
-weights, TPAVI with its M x M product, deformable attention with all samples stacked, convolutions of contiguous maps.
+weights, TPAVI with its M x M product, deformable attention with all samples stacked, convolutions of contiguous maps,
+feed-forward parts of all rows at once.
 The weights are the same objects, so both sides must give the same numbers.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coprop_plugin.adapters.avsegformer.head import PixelMlp
+from coprop_plugin.adapters.backbones import pieces
 from coprop_plugin.adapters.backbones.deformable import DeformableAttention, Sizes
 from coprop_plugin.adapters.backbones.pvt_v2 import DepthwiseConv
 from coprop_plugin.adapters.tpavi.attention import Tpavi
@@ -31,6 +34,7 @@ def plainly() -> Iterator[None]:
         mock.patch.object(DepthwiseConv, "forward", depthwise_conv),
         mock.patch.object(PixelMlp, "forward", pixel_mlp),
         mock.patch.object(Tpavi, "forward", tpavi),
+        mock.patch.object(pieces, "ROWS", sys.maxsize),
     ):
         yield
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.deformable import DeformableAttention, Sizes, token_centres
+from ..backbones.pieces import in_pieces
 from ..backbones.positions import sine_position
 from .swin import bottleneck
 
@@ -47,7 +48,10 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, sizes: Sizes, centres: Tensor) -> Tensor:
         x = self.self_attn_layer_norm(x + self.self_attn(x + position, x, sizes, centres))
-        return self.final_layer_norm(x + self.fc2(F.relu(self.fc1(x))))
+        return self.final_layer_norm(x + in_pieces(self.feed_forward, x))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.fc1(x).relu_())
 
 
 class Encoder(nn.Module):

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..backbones.pieces import in_pieces
+
 
 def bottleneck(channels: int) -> nn.Sequential:
     """The adapter of Stepping Stones: down to a quarter, ReLU, up again."""
@@ -112,7 +114,10 @@ class Block(nn.Module):
         if self.shift:
             y = y.roll((self.shift, self.shift), (1, 2))
         x = x + y[:, :h, :w]
-        return x + self.output(self.intermediate(self.layernorm_after(x)))
+        return x + in_pieces(self.feed_forward, x)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.output(self.intermediate(self.layernorm_after(x)))
 
 
 class PatchMerging(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import cast
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..backbones.pieces import in_pieces
 from ..backbones.positions import sine_position
 from .transformer import CHANNELS, HEADS, QueryGenerator, Transformer
 
@@ -47,7 +49,8 @@ class PixelMlp(nn.Module):
     """Three 1x1 convolutions over the similarities of each pixel to the queries, ReLU between them.
 
     The similarities ``query @ feature`` are linear, and so is the first convolution: their product is taken first,
-    over the 256 channels of the feature, and the 300 similarities of a pixel are never made.
+    over the 256 channels of the feature, and the 300 similarities of a pixel are never made. Nor are the 2048 hidden
+    channels of all pixels at once.
     """
 
     def __init__(self) -> None:
@@ -57,11 +60,17 @@ class PixelMlp(nn.Module):
 
     def forward(self, query: Tensor, feature: Tensor) -> Tensor:
         """``query (N, 300, 256)`` and ``feature (N, 256, h, w)`` to ``(N, 256, h, w)``."""
+        weights = self.layers[0].weight.flatten(1) @ query  # (N, 2048, 256)
+        pixels = feature.flatten(2).transpose(1, 2)
+        frames = [in_pieces(partial(self.of_pixels, w), x) for w, x in zip(weights, pixels, strict=True)]
+        return torch.stack(frames).transpose(1, 2).unflatten(-1, feature.shape[2:])
+
+    def of_pixels(self, weight: Tensor, pixels: Tensor) -> Tensor:
+        """Pixels ``(P, 256)`` of one frame, whose first convolution and queries are ``weight (2048, 256)``."""
         first, second, third = cast(list[nn.Conv2d], list(self.layers))
-        assert first.bias is not None
-        weight = first.weight.flatten(1) @ query  # (N, 2048, 256)
-        x = (weight @ feature.flatten(2) + first.bias[:, None]).unflatten(-1, feature.shape[2:])
-        return third(F.relu(second(F.relu(x))))
+        x = F.linear(pixels, weight, first.bias).relu_()
+        x = F.linear(x, second.weight.flatten(1), second.bias).relu_()
+        return F.linear(x, third.weight.flatten(1), third.bias)
 
 
 class Head(nn.Module):

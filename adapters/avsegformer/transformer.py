@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.deformable import DeformableAttention, Sizes, token_centres
+from ..backbones.pieces import in_pieces
 
 CHANNELS = 256
 HEADS = 8
@@ -71,7 +72,10 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, sizes: Sizes, centres: Tensor) -> Tensor:
         x = self.norm1(x + self.self_attn(x + position, x, sizes, centres))
-        return self.norm2(x + self.linear2(F.gelu(self.linear1(x))))
+        return self.norm2(x + in_pieces(self.feed_forward, x))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(F.gelu(self.linear1(x)))
 
 
 class DecoderLayer(nn.Module):

@@ -43,23 +43,38 @@ class DeformableAttention(nn.Module):
     def forward(self, y: Tensor, x: Tensor, sizes: Sizes, centres: Tensor) -> Tensor:
         n, s, c = x.shape
         heads, levels, points = self.heads, self.levels, self.points
-        values = self.value_proj(x).view(n, s, heads, c // heads).permute(0, 2, 3, 1).flatten(0, 1)  # (N*heads, c, S)
+        values = self.value_proj(x).view(n, s, heads, c // heads).permute(0, 2, 3, 1).flatten(0, 1).contiguous()
         offsets = self.sampling_offsets(y).view(n, s, heads, levels, points, 2)
-        offsets = offsets.permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (N*heads, levels, points, S, 2)
-        weights = self.attention_weights(y).view(n, s, heads, levels * points).softmax(-1)
-        weights = weights.view(n, s, heads, levels, points).permute(0, 2, 3, 4, 1).flatten(0, 1)[:, None]
-
-        total = torch.zeros_like(values, dtype=centres.dtype)  # float32, also where the products are in bfloat16
-        maps = values.split([h * w for h, w in sizes], dim=-1)
-        for level, ((height, width), value) in enumerate(zip(sizes, maps, strict=True)):
-            # offsets count pixels of the level that is read, (x, y); grid_sample wants [-1, 1]
-            scale = torch.tensor([width, height], device=x.device, dtype=offsets.dtype)
-            grid = 2 * (centres + offsets[:, level] / scale) - 1
-            read = F.grid_sample(value.unflatten(-1, (height, width)), grid, align_corners=False)
-            for point in range(points):
-                total.addcmul_(read[:, :, point], weights[:, :, level, point])
-        return self.project(total.view(n, c, s).transpose(1, 2))
+        offsets = offsets.permute(0, 2, 3, 4, 1, 5).flatten(0, 1).float()
+        weights = self.attention_weights(y).view(n, s, heads, levels * points)
+        weights = weights.permute(0, 2, 3, 1).softmax(2).view(n * heads, 1, levels, points, s)
+        # On the CPU one head at a time, whose samples stay in the cache.
+        step = 1 if x.device.type == "cpu" else n * heads
+        pieces = zip(values.split(step), offsets.split(step), weights.split(step), strict=True)
+        mixed = torch.cat([mix(*piece, sizes, centres) for piece in pieces])
+        return self.project(mixed.view(n, c, s).transpose(1, 2))
 
     def project(self, heads: Tensor) -> Tensor:
         """What follows the concatenated heads ``(N, S, C)``."""
         return self.output_proj(heads)
+
+
+def mix(values: Tensor, offsets: Tensor, weights: Tensor, sizes: Sizes, centres: Tensor) -> Tensor:
+    """The weighted sum of what heads read, ``(heads, c, S) float32``.
+
+    Args:
+        values: ``(heads, c, S)``, the maps of all levels one after the other.
+        offsets: ``(heads, levels, points, S, 2)``, (x, y) in pixels of the level that is read.
+        weights: ``(heads, 1, levels, points, S)``.
+    """
+    total: Tensor | None = None
+    maps = values.split([height * width for height, width in sizes], dim=-1)
+    for level, ((height, width), value) in enumerate(zip(sizes, maps, strict=True)):
+        # grid_sample wants [-1, 1] over the level's map
+        scale = torch.tensor([2 / width, 2 / height], device=values.device)
+        grid = (2 * centres - 1) + offsets[:, level] * scale
+        samples = F.grid_sample(value.unflatten(-1, (height, width)).float(), grid, align_corners=False)
+        read = samples.mul_(weights[:, :, level]).sum(2)
+        total = read if total is None else total.add_(read)
+    assert total is not None
+    return total

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..backbones.pieces import in_pieces
 from ..backbones.positions import sine_position
 
 CHANNELS = 256
@@ -37,7 +38,10 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
         placed = x + position
         x = self.norm1(x + attend(self.self_attn, placed, placed, x))
-        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+        return self.norm2(x + in_pieces(self.feed_forward, x))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.linear1(x).relu_())
 
 
 class CrossModal(nn.Module):
