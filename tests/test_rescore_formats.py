@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rescore_runs import plan_of, quick, write_benchmark
 
-from coprop_plugin.rescore.comparison import Comparison, make_comparison
+from coprop_plugin.rescore.comparison import ClassRow, Comparison, make_comparison
 from coprop_plugin.rescore.folder import RunFolder
 from coprop_plugin.rescore.formats import csv_cell, latex_cell, to_csv, to_json, to_latex, to_text
 from coprop_plugin.rescore.pages import write_index
@@ -35,6 +35,7 @@ def evil(run: tuple[RunFolder, Comparison]) -> Comparison:
         comparison,
         manifest={**comparison.manifest, "methods": [{"name": EVIL}]},
         rows=tuple(replace(row, method=EVIL) for row in comparison.rows),
+        classes=(ClassRow(EVIL, "avsbench", 3, EVIL, 7, 10.0, 12.5, 20.0, None),),
         videos=tuple(replace(video, method=EVIL, video=EVIL, after=video.before + 1) for video in comparison.videos),
         failures=((EVIL, EVIL, EVIL),),
         notes=(EVIL,),
@@ -44,14 +45,17 @@ def evil(run: tuple[RunFolder, Comparison]) -> Comparison:
 def test_csv_holds_every_number_and_no_formula(evil: Comparison) -> None:
     text = to_csv(evil).decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    own = [row for row in rows if row["origin"] == "this run"]
-    assert [row["method"] for row in own] == ["'" + EVIL] * len(evil.rows)
+    ours = [row for row in rows if row["origin"] == "this run"]
+    assert {row["method"] for row in ours} == {"'" + EVIL}
+    own, classes = ours[: len(evil.rows)], ours[len(evil.rows) :]
+    told = [(row["subset"], row["frames"], row["metric"], row["change"]) for row in classes]
+    assert told == [(f"class {EVIL}", "7", "M_J", "2.5"), (f"class {EVIL}", "7", "M_F", "")]
     assert [float(r["after"]) for r in own] == [row.after for row in evil.rows]
     assert {r["metric"]: r["after"] for r in rows if r["method"] == "Co-Prop, PVT-v2"} == {"M_J": "63.6", "M_F": "74.0"}
-    assert all(row["origin"].startswith("published: ") for row in rows if row not in own)
+    assert all(row["origin"].startswith("published: ") for row in rows if row not in ours)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "＝1+1", "＠x"])
 def test_cells_that_begin_like_formulas(text: str) -> None:
     assert csv_cell(text) == f"'{text}"
 
@@ -64,10 +68,12 @@ def test_latex_prints_what_stands_there(evil: Comparison) -> None:
     assert latex_cell(r"a_b & 50% \x{y}$#^~<") == (
         r"a\_b \& 50\% \textbackslash{}x\{y\}\$\#\textasciicircum{}\textasciitilde{}\textless{}"
     )
+    # At the beginning of a row these would be taken for options of the row end before.
+    assert latex_cell('[2cm] *a--b "c" `') == r"{[}2cm{]} {*}a-{}-b \texttt{\char34}c\texttt{\char34} \textasciigrave{}"
     text = to_latex(evil).decode()
     assert "\\input" not in text
     assert r"\textbackslash{}input" in text
-    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 3
+    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 4
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
     assert all(line.count(" & ") == 9 for line in body.splitlines()[1:] if line)
 

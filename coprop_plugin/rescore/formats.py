@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from .comparison import Comparison, Row
+from .comparison import ClassRow, Comparison, Row
 from .folder import json_bytes
 from .tables import Table, columns, reference_tables, result_tables
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # full-width ones too
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -26,11 +28,16 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\texttt{\char34}",  # \textquotedbl is an error in LaTeX's default encoding
+    "`": r"\textasciigrave{}",
+    "\0": "{}",
+    "[": "{[}",  # at the beginning of a row it would belong to the row end before, as * would
+    "]": "{]}",
+    "*": "{*}",
     "–": "--",
 }
 _CSV_COLUMNS = (
-    *("origin", "method", "subset", "protocol", "metric", "unit", "videos", "before", "after", "change"),
+    *("origin", "method", "subset", "protocol", "metric", "unit", "videos", "frames", "before", "after", "change"),
     *("low", "high", "level", "better", "worse", "same", "p_sign", "p_flip"),
 )
 
@@ -79,28 +86,33 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def to_csv(comparison: Comparison) -> bytes:
-    """Every number of the run in one row each, and the published ones, told apart by ``origin``.
+    """Every number of the run in one row each, classes included, and the published ones, told apart by ``origin``.
 
     A cell of text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, _CSV_COLUMNS, restval="", extrasaction="ignore", lineterminator="\r\n")
     writer.writeheader()
-    for row in comparison.rows:
-        writer.writerow({k: csv_cell(v) for k, v in {"origin": "this run", **_row(row)}.items()})
-    for p in comparison.published:
-        for metric, value in (("M_J", p.m_j), ("M_F", p.m_f)):
-            line = {
-                "origin": f"published: {p.source}",
-                "method": f"{p.method}, {p.backbone}",
-                "subset": "all",
-                "protocol": p.protocol,
-                "metric": metric,
-                "unit": "%",
-                "after": value,
-            }
-            writer.writerow({k: csv_cell(v) for k, v in line.items()})
+    own = (*map(_row, comparison.rows), *(line for row in comparison.classes for line in _class_lines(row)))
+    for line in (*({"origin": "this run", **line} for line in own), *_published_lines(comparison)):
+        writer.writerow({k: csv_cell(v) for k, v in line.items()})
     return text.getvalue().encode("utf-8", "replace")
+
+
+def _class_lines(row: ClassRow) -> Iterator[dict[str, Any]]:
+    """One line a metric."""
+    shared = {k: getattr(row, k) for k in ("method", "protocol", "frames")}
+    for metric, before, after in (("M_J", row.before_j, row.after_j), ("M_F", row.before_f, row.after_f)):
+        change = None if before is None or after is None else after - before
+        values = {"metric": metric, "unit": "%", "before": before, "after": after, "change": change}
+        yield {"subset": f"class {row.name}", **shared, **values}
+
+
+def _published_lines(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    for p in comparison.published:
+        where = {"origin": f"published: {p.source}", "method": f"{p.method}, {p.backbone}", "protocol": p.protocol}
+        for metric, value in (("M_J", p.m_j), ("M_F", p.m_f)):
+            yield {**where, "subset": "all", "metric": metric, "unit": "%", "after": value}
 
 
 def csv_cell(value: Any) -> Any:
@@ -115,7 +127,7 @@ def to_latex(comparison: Comparison) -> bytes:
     parts = ["% needs \\usepackage{booktabs,longtable}"]
     for table in (*result_tables(comparison), *reference_tables(comparison)):
         align = "l" * table.words + "r" * (len(table.header) - table.words)
-        lines = [" & ".join(map(latex_cell, row)) + r" \\" for row in (table.header, *table.rows)]
+        lines = [_latex_row(row, words=table.words) for row in (table.header, *table.rows)]
         parts += [
             rf"\begin{{longtable}}{{{align}}}",
             rf"\caption{{{latex_cell(table.title)}. {latex_cell(table.note)}}}\\",
@@ -129,9 +141,16 @@ def to_latex(comparison: Comparison) -> bytes:
     return ("\n".join(parts) + "\n").encode("utf-8", "replace")
 
 
+def _latex_row(cells: tuple[str, ...], *, words: int) -> str:
+    """Cells of words, then of numbers, whose minus is one."""
+    numbers = (re.sub(r"(?<!\S)-(?=\d)", "$-$", latex_cell(cell)) for cell in cells[words:])
+    return " & ".join((*map(latex_cell, cells[:words]), *numbers)) + r" \\"
+
+
 def latex_cell(text: str) -> str:
     """Text that LaTeX prints as it stands, on one line."""
-    return "".join(_LATEX.get(c, c) for c in _one_line(text))
+    apart = re.sub("-(?=-)", "-\0", _one_line(text))  # hyphens side by side would become a dash
+    return "".join(_LATEX.get(c, c) for c in apart)
 
 
 def to_text(comparison: Comparison) -> bytes:
