@@ -13,7 +13,10 @@ import sounds
 from coprop_plugin.cli.main import main
 from coprop_plugin.cli.study_points import split_names
 from coprop_plugin.control_points.fixed import EveryK, NoChange, read_control_points
-from coprop_plugin.study.points import agreement
+from coprop_plugin.datasets.write import Simulation, write_dataset
+from coprop_plugin.structures import ControlPoints
+from coprop_plugin.study.clips import Known
+from coprop_plugin.study.points import agreement, chunks
 
 EVENTS = Path(__file__).parent / "data" / "real_audio_events.json"
 
@@ -61,6 +64,15 @@ def test_points_under_another_sampling_and_generator(sound_file: Path, capsys: p
         (["study", "control-points", "--composed", "FOLDER"], "holds no composed clips"),
         (["study", "control-points", "--audio", "FOLDER", "--events", "FILE"], "is no JSON"),
         (["study", "control-points", "--generators", "none,guess", "--seeds", "1"], "unknown control-points 'guess'"),
+        (
+            ["study", "control-points", "--generators", "from_masks", "--seeds", "1"],
+            "name --simulators or --predictions",
+        ),
+        (["study", "control-points", "--simulators", "lag:much", "--seeds", "1"], "NAME or NAME:STRENGTH, as lag:1"),
+        (["study", "control-points", "--predictions", "."], "name it with --data-root DIR"),
+        (["study", "control-points", "--data-root", "FOLDER"], "holds no AVSBench data set"),
+        (["study", "control-points", "--lm-replay", "x.json"], "are for rcpg; name it in --generators"),
+        (["study", "control-points", "--table-2b"], "name a folder or hub id"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -84,6 +96,81 @@ def test_the_study_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) ->
     assert "synthetic moc, seeds 5-6: 2 clips" in told and "every_k:k=3" in told and "F1@1" in told
 
 
+@pytest.mark.parametrize(("kind", "layout"), [("s4", "S4"), ("ms3", "MS3"), ("moc", "AVSS")])
+def test_the_study_of_a_benchmark_with_saved_predictions(
+    kind: str, layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(
+        tmp_path / "set",
+        kind=kind,
+        videos=2,
+        seed=7,
+        size=(48, 48),
+        splits=["test"],
+        simulations=[Simulation.parse("lag:1"), Simulation.parse("perfect")],
+    )
+    words = ["study", "control-points", "--data-root", str(tmp_path / "set"), "--generators", "truth,from_masks,none"]
+    for name in ("lag-1", "perfect-1"):
+        words += ["--predictions", f"{name}={next((tmp_path / 'set' / 'predictions').glob(name.split('-')[0] + '*'))}"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["clips_from"].split()[0] for row in told["rows"]} == {layout}
+    rows = {row["generator"]: row for row in told["rows"]}
+    assert set(rows) == {"none", "from_masks on lag-1", "from_masks on perfect-1"}
+    assert rows["from_masks on perfect-1"]["F1@0"] == rows["from_masks on perfect-1"]["exact_list"] == 1
+    scores = {(r["base"], r["control_points"], r["policy"]): r for r in told["propagation"]}
+    assert len(scores) == 2 * (1 + 3 * 2)
+    perfect = scores["perfect-1", "", "base"]
+    assert kind == "moc" or perfect["M_J"] == pytest.approx(100)  # 71 classes: those that never occur count 0
+    assert perfect["alignment"] == 100 and perfect["M_J change"] is None and perfect["clips"] == 2
+    assert scores["perfect-1", "truth", "consensus"]["M_J"] == perfect["M_J"]
+    assert main(words) == 0 and "the policy replace is the paper's" in capsys.readouterr().out
+
+
+def test_the_papers_table_with_recorded_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COPROP_CACHE_DIR", str(tmp_path / "cache"))
+    answers = [
+        {"prompt": "in the format of a list", "answer": "[1, 0, 0, 0, 1, 0, 0, 0, 0, 0]"},
+        {"prompt": "formatted as a list", "answer": "No idea."},
+        {"answer": "dog"},
+    ]
+    (tmp_path / "answers.json").write_text(json.dumps({"answers": answers}))
+    words = ["study", "control-points", "--seeds", "0", "--simulators", "lag:1", "--propagator", "hold", "--table-2b"]
+    words += ["--lm-replay", str(tmp_path / "answers.json")]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    rows = {row["generator"]: row for row in told["rows"]}
+    assert list(rows) == ["cosine-logmel", *(f"rcpg:variant={v}" for v in ("one_step", "three_step", "rcpg"))]
+    assert rows["rcpg:variant=one_step"]["fallbacks"] == 1 and rows["rcpg:variant=rcpg"]["fallbacks"] == 0
+    assert rows["rcpg:variant=rcpg"]["calls"] == 0 and rows["cosine-logmel"]["calls"] is None
+    assert rows["rcpg:variant=rcpg"]["answers_by"].startswith("recorded answers, no model")
+    assert any("nothing about Qwen" in note for note in told["notes"])
+    assert {row["status"] for row in told["published"]} == {"published"}
+    assert told["published"][3]["ms3"] == [63.58, 73.96] and told["published"][0]["s4"] == [81.22, 89.13]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "RCPG (published)" in text and "recorded answers, no model" in text and "nothing about Qwen" in text
+
+
+def test_the_study_counts_calls_of_the_model_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tiny_language import qwen2_audio
+
+    monkeypatch.setenv("COPROP_CACHE_DIR", str(tmp_path / "cache"))
+    words = ["study", "control-points", "--seeds", "0-1", "--kind", "ms3", "--generators", "rcpg:max_new_tokens=4"]
+    words += ["--lm-model", str(qwen2_audio(tmp_path / "tiny")), "--json"]
+    calls = []
+    for _ in range(2):
+        assert main(words) == 0
+        (row,) = json.loads(capsys.readouterr().out)["rows"]
+        calls.append(row["calls"])
+        assert "Qwen2AudioForConditionalGeneration, 0.000" in row["answers_by"]
+    assert calls == [6, 0]  # two clips, three questions each; then the cache
+
+
 def test_the_study_of_sound_files(sound_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     events = sound_file.with_name("events.json")
     events.write_text(json.dumps({"files": {sound_file.name: {"hum": [[2, 4]], "hiss": [[4, 5.4]]}}}))
@@ -99,12 +186,14 @@ def test_agreement_by_hand() -> None:
     """Truth {2, 6}; found every third frame {3, 6, 9}: one exact, one a frame late."""
     clip = sounds.clip([("low", 10)])
     truth = np.isin(np.arange(10), (0, 2, 6))
-    scores = agreement(EveryK(k=3), [(clip, truth), (clip, truth)])
+    scores = agreement(EveryK(k=3), 2 * [Known(clip, ControlPoints(truth))])
     assert scores["F1@0"] == pytest.approx(0.4) and scores["F1@1"] == pytest.approx(0.8)
     assert scores["precision@1"] == pytest.approx(2 / 3) and scores["recall@1"] == 1
     assert scores["error_s"] == scores["lag_s"] == 0.5 and scores["exact_list"] == 0
     assert (scores["clips"], scores["changes_true"], scores["changes_predicted"]) == (2, 4, 6)
-    assert agreement(NoChange(), [(clip, np.arange(10) == 0)])["F1@0"] == 1
+    assert scores["calls"] is None and scores["fallbacks"] == 0 and scores["seconds"] >= 0
+    assert agreement(NoChange(), [Known(clip, ControlPoints(np.arange(10) == 0))])["F1@0"] == 1
+    assert [len(chunk) for chunk in chunks(iter(range(35)))] == [16, 16, 3]
 
 
 def test_names_with_options_are_split() -> None:

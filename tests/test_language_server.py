@@ -351,6 +351,8 @@ def test_no_secret_stands_in_any_written_file_or_message(
         assert main([*words, "--json"]) == 0
         refine = ["refine", str(frames), "--audio", str(sound), "--masks", str(masks), "--classes", "binary"]
         assert main([*refine, *asked, "-o", str(tmp_path / "out")]) == 0
+        study = ["study", "control-points", "--generators", "rcpg:retries=0", "--seeds", "0", "--lm-server", server.url]
+        assert main([*study, "--json"]) == 0
         assert main([*words, "--control-points", f"rcpg:api_key={SECRET}"]) == 2
     headers = [{k.lower(): v for k, v in h.items()} for _, h, _ in server.received]
     assert all(h["authorization"] == f"Bearer {SECRET}" for h in headers)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
+from . import options
+from .study_points_tables import render
 
 if TYPE_CHECKING:
-    from ..study.points import Known
+    from ..study.clips import Known
 
 GENERATORS = "changepoint,cosine-logmel,none"
 FIRST_SEED = 100
@@ -31,23 +34,63 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sets.add_argument(
         "--bridge", metavar="S", type=float, default=1.0, help="pauses of one label under S seconds are closed (1.0)"
     )
-    parser.add_argument(
-        "--generators", metavar="A,B,…", default=GENERATORS, help=f"NAME[:k=v,…] each (default: {GENERATORS})"
+    sets.add_argument("--data-root", metavar="DIR", help="a benchmark in AVSBench's layouts; points follow its masks")
+    sets.add_argument("--dataset", choices=("auto", "s4", "ms3", "avss"), default="auto", help="which (default: auto)")
+    sets.add_argument("--split", default="test", metavar="NAME", help="of the benchmark (test)")
+    _add_generators(parser)
+    bases = parser.add_argument_group("base models (adds M_J and M_F after propagation)")
+    bases.add_argument(
+        "--predictions", metavar="[NAME=]DIR", action="append", help="saved predictions of the benchmark's videos"
     )
+    bases.add_argument(
+        "--prediction-kind", choices=("hard", "probability", "logit"), help="what arrays or PNGs of predictions hold"
+    )
+    bases.add_argument(
+        "--simulators", metavar="A,B,…", help="simulated base models of synthetic and composed clips, as lag:1,linger:1"
+    )
+    bases.add_argument("--propagator", metavar="NAME[:k=v,…]", default="flow", help="flow, hold, or a learned one")
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
 
 
-def run(args: argparse.Namespace) -> int:
-    from .. import parts
-    from ..study.points import agreement
+def _add_generators(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("control points")
+    group.add_argument(
+        "--generators",
+        metavar="A,B,…",
+        help=f"NAME[:k=v,…] each, or truth (default: {GENERATORS}); from_masks looks at the base models",
+    )
+    group.add_argument(
+        "--table-2b", action="store_true", help="add the paper's table 2(b): cosine, and rcpg in its three variants"
+    )
+    group.add_argument("--vggish", metavar="FILE", help="table 2(b): weights for cosine; without, on log-mel features")
+    options.add_language(group)
+    group.add_argument("--lm-replay", metavar="FILE", help="rcpg: recorded answers in place of a model")
+    group.add_argument("--examples", metavar="D.json", help="rcpg: annotated training clips (coprop annotate)")
 
-    generators = {text: parts.build("control_points", text) for text in split_names(args.generators)}
-    rows = []
+
+def run(args: argparse.Namespace) -> int:
+    from ..study.points import compare
+    from ..study.propagation import Propagation, published_rows
+
+    generators = generators_of(args)
+    rows: list[dict[str, Any]] = []
+    refined: list[dict[str, Any]] = []
     for name, clips in clip_sets(args):
-        known = list(clips)
-        for text, generator in generators.items():
-            rows.append({"clips_from": name, "generator": text, **agreement(generator, known)})
-    print(json.dumps({"rule": RULE, "rows": rows}, indent=2)) if args.json else render(rows)
+        propagation = Propagation(args.propagator)
+        found = compare(clips, generators, propagation=propagation, progress=_progress)
+        rows += [{"clips_from": name, "answers_by": _answers_by(generators, row), **row} for row in found]
+        refined += [{"clips_from": name, **row} for row in propagation.rows()]
+    told = {
+        "rule": RULE,
+        "rows": rows,
+        "propagation": refined,
+        "published": published_rows() if args.table_2b else [],
+        "notes": notes_of(args, rows),
+    }
+    if args.json:
+        print(json.dumps(told, indent=2))
+    else:
+        render(told)
     return 0
 
 
@@ -55,6 +98,57 @@ RULE = (
     "F1, precision and recall are micro: changes of all clips pooled, matched one to one within so many frames, "
     "frame 0 left out. A change at s seconds belongs to the first frame whose sound window's midpoint is at or after s."
 )
+
+
+def _progress(name: str) -> None:
+    print(f"  {name}", file=sys.stderr, flush=True)
+
+
+def notes_of(args: argparse.Namespace, rows: list[dict[str, Any]]) -> list[str]:
+    """What a reader of the numbers must know."""
+    notes = []
+    if any(row["answers_by"] for row in rows):
+        notes.append(
+            "Rows of rcpg are those of the model under 'answers by', and of the fallback where it stood in. They say "
+            "nothing about Qwen unless that model is Qwen; tiny and recorded ones show that the way works, not how well."
+        )
+    if args.table_2b and not args.vggish:
+        notes.append("The paper's cosine row hears features of a trained network; cosine-logmel stands in for it here.")
+    return notes
+
+
+def generators_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The generators by the names of their rows; ``rcpg`` gets the language model that the flags name."""
+    from .. import parts
+    from ..study.points import TRUTH
+
+    texts = split_names(args.generators or ("" if args.table_2b else GENERATORS))
+    if args.table_2b:
+        cosine = f"cosine:checkpoint={args.vggish}" if args.vggish else "cosine-logmel"
+        texts += [cosine, "rcpg:variant=one_step", "rcpg:variant=three_step", "rcpg:variant=rcpg"]
+    named = {
+        "model": args.lm_model,
+        "server": args.lm_server,
+        "replay": args.lm_replay,
+        "examples": args.examples,
+    }
+    given = {option: value for option, value in named.items() if value}
+    if given and not any(parts.parse(text)["name"] == "rcpg" for text in texts):
+        raise CoPropError("--lm-model, --lm-server, --lm-replay and --examples are for rcpg; name it in --generators.")
+    made = {}
+    for text in dict.fromkeys(texts):
+        part = parts.parse(text)
+        made[text] = None if text == TRUTH else parts.build("control_points", part, **_taken(part, given))
+    return made
+
+
+def _taken(part: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    return given if part["name"] == "rcpg" else {}
+
+
+def _answers_by(generators: dict[str, Any], row: dict[str, Any]) -> str | None:
+    """Which language model a row's answers are from."""
+    return getattr(getattr(generators.get(row["generator"]), "model", None), "description", None)
 
 
 def split_names(text: str) -> list[str]:
@@ -70,17 +164,37 @@ def split_names(text: str) -> list[str]:
 
 def clip_sets(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[Known]]]:
     """The named sets that the flags ask for."""
-    from ..study.points import composed_clips, sound_clips, synthetic_clips
+    from ..study.clips import composed_clips, sound_clips, synthetic_clips
 
-    if args.seeds or args.synthetic or not (args.composed or args.audio):
+    simulators = tuple(filter(None, (args.simulators or "").split(",")))
+    if args.predictions and not args.data_root:
+        raise CoPropError("--predictions are of a benchmark's videos; name it with --data-root DIR.")
+    if args.seeds or args.synthetic is not None or not (args.composed or args.audio or args.data_root):
         seeds = seeds_of(args)
-        yield f"synthetic {args.kind}, seeds {seeds[0]}-{seeds[-1]}", synthetic_clips(seeds, kind=args.kind)
+        name = f"synthetic {args.kind}, seeds {seeds[0]}-{seeds[-1]}"
+        yield name, synthetic_clips(seeds, kind=args.kind, simulators=simulators)
     if args.composed:
-        yield "composed", composed_clips(args.composed)
+        yield "composed", composed_clips(args.composed, simulators=simulators)
+    if args.data_root:
+        yield _dataset(args)
     if bool(args.audio) != bool(args.events):
         raise CoPropError("sound files are scored against their intervals: give both --audio DIR and --events FILE.")
     if args.audio:
         yield "sound files", sound_clips(args.audio, args.events, bridged_s=args.bridge)
+
+
+def _dataset(args: argparse.Namespace) -> tuple[str, Iterator[Known]]:
+    from ..datasets.avsbench import open_dataset
+    from ..rescore.plan import Source
+    from ..study.clips import dataset_clips
+
+    dataset = open_dataset(args.data_root, layout=args.dataset)
+    sources = [Source.parse(text) for text in args.predictions or ()]
+    reading = {"kind": args.prediction_kind} if args.prediction_kind else {}
+    name = f"{dataset.layout.name.upper()} {args.split}"
+    if not dataset.names:
+        name += " (binary masks: true changes are those between something and silence)"
+    return name, dataset_clips(dataset, split=args.split, sources=sources, reading=reading)
 
 
 def seeds_of(args: argparse.Namespace) -> range:
@@ -96,35 +210,3 @@ def seeds_of(args: argparse.Namespace) -> range:
     if not (first.isdecimal() and (last or first).isdecimal()) or int(last or first) < int(first):
         raise CoPropError(f"--seeds is a range as 100-139, got '{args.seeds}'.")
     return range(int(first), int(last or first) + 1)
-
-
-COLUMNS = {
-    "F1@0": "F1@0",
-    "F1@1": "F1@1",
-    "F1@2": "F1@2",
-    "precision@0": "P@0",
-    "recall@0": "R@0",
-    "exact_list": "exact",
-    "error_s": "error s",
-    "cpu_ms": "CPU ms",
-}
-
-
-def render(rows: list[dict[str, Any]]) -> None:
-    """A table a set of clips, a line a generator."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    for name in dict.fromkeys(row["clips_from"] for row in rows):
-        here = [row for row in rows if row["clips_from"] == name]
-        console.print(f"[bold]{escape(name)}[/bold]: {here[0]['clips']} clips, {here[0]['changes_true']} changes")
-        table = Table("generator", box=None, pad_edge=False, header_style="bold")
-        for title in COLUMNS.values():
-            table.add_column(title, justify="right")
-        for row in here:
-            values = ["-" if row[column] is None else f"{row[column]:.2f}" for column in COLUMNS]
-            table.add_row(escape(row["generator"]), *values)
-        console.print(table, "")
-    console.print(f"[dim]{RULE} 'exact' is the share of clips with the right list, 'CPU ms' the time a clip.[/dim]")

@@ -2,114 +2,141 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..control_points.events import BRIDGED_S, points_of_intervals
-from ..control_points.sound_only import clip_of_sound
+from ..control_points.from_masks import FromMasks
 from ..errors import CoPropError
 from ..metrics.control_points import TOLERANCES, changes, list_sums, point_scores
 from ..metrics.onsets import paired
-from ..structures import Clip, ControlPoints
+from ..structures import ControlPoints, Prediction
+from .clips import Known
+from .propagation import Propagation
 
-Generator = Callable[[Clip], ControlPoints]
-Known = tuple[Clip, np.ndarray]  # a clip and its true flags (T,)
 PAIRED_WITHIN_FRAMES = max(TOLERANCES)
+ASKED_TOGETHER = 16  # clips whose sound is in memory at once; language models that batch answer them together
+TRUTH = "truth"  # stands among the generators for the true control points
 
 
-def agreement(generator: Generator, clips: Iterable[Known]) -> dict[str, Any]:
-    """Run a generator on clips with true flags ``(T,)`` and score it.
+@dataclass
+class Tally:
+    """What one generator found in the clips so far."""
 
-    Returns:
+    sums: list[Mapping[str, Any]] = field(default_factory=list)
+    lags_s: list[float] = field(default_factory=list)
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    calls: int | None = None
+    fallbacks: int = 0
+
+    def ask(self, generator: Any, clips: Sequence[Known], *, base: Prediction | None = None) -> list[ControlPoints]:
+        """Run the generator on some clips and note how it did; ``base`` is given to each."""
+        calls, wall_s, cpu_s = getattr(generator, "calls", None), time.perf_counter(), time.process_time()
+        if hasattr(generator, "many"):
+            found = generator.many([known.clip for known in clips], bases=[base] * len(clips))
+        else:
+            found = [generator(known.clip, base=base) for known in clips]
+        self.wall_s += time.perf_counter() - wall_s
+        self.cpu_s += time.process_time() - cpu_s
+        if calls is not None:
+            self.calls = (self.calls or 0) + generator.calls - calls
+        for points, known in zip(found, clips, strict=True):
+            self._note(points, known)
+        return found
+
+    def _note(self, points: ControlPoints, known: Known) -> None:
+        truth, time_base = known.points.flags, known.clip.time_base
+        self.sums.append(list_sums(points.flags, truth))
+        self.fallbacks += points.origin.fallback is not None
+        frame_s = time_base.duration_s / len(time_base)
+        pairs = paired(changes(points.flags), changes(truth), within_frames=PAIRED_WITHIN_FRAMES)
+        self.lags_s += [n * frame_s for n in pairs]
+
+    def row(self) -> dict[str, Any]:
+        """The numbers.
+
         ``F1@d``, ``precision@d``, ``recall@d`` within d frames (micro, frame 0 left out); ``exact_list``: the share of
         clips with exactly the right list; ``error_s``: the mean distance of true changes and found ones that are at
         most ``PAIRED_WITHIN_FRAMES`` apart, and ``lag_s``: the same with its sign (positive: found too late), both
-        ``None`` where nothing is paired; ``clips``, ``changes_true``, ``changes_predicted``;
-        ``cpu_ms``: processor time a clip, reading left out.
-    """
-    sums: list[Mapping[str, Any]] = []
-    lags_s: list[float] = []
-    spent_s = 0.0
-    for clip, truth in clips:
-        begun_s = time.process_time()
-        found = generator(clip).flags
-        spent_s += time.process_time() - begun_s
-        sums.append(list_sums(found, truth))
-        frame_s = clip.time_base.duration_s / len(clip.time_base)
-        lags_s += [n * frame_s for n in paired(changes(found), changes(truth), within_frames=PAIRED_WITHIN_FRAMES)]
-    totals = {name: np.sum([clip_sums[name] for clip_sums in sums], axis=0)[None] for name in sums[0]}
-    scores = {name: float(value[0]) for name, value in point_scores(totals).items()}
-    kept = [name for name in scores if name.startswith(("F1@", "precision@", "recall@")) or name == "exact_list"]
-    return {
-        "clips": len(sums),
-        **{name: scores[name] for name in kept},
-        "error_s": float(np.abs(lags_s).mean()) if lags_s else None,
-        "lag_s": float(np.mean(lags_s)) if lags_s else None,
-        "changes_true": int(totals["true"][0]),
-        "changes_predicted": int(totals["predicted"][0]),
-        "cpu_ms": 1000 * spent_s / len(sums),
-    }
+        ``None`` where nothing is paired; ``clips``, ``changes_true``, ``changes_predicted``; ``calls``: questions that
+        went to a model in all (``None``: the generator asks none), ``fallbacks``: clips where another generator stood
+        in; ``seconds`` and ``cpu_ms``: wall and processor time a clip, reading left out.
+
+        Raises:
+            CoPropError: no clip was seen.
+        """
+        if not self.sums:
+            raise CoPropError("there are no clips to compare control points on.")
+        totals = {name: np.sum([clip_sums[name] for clip_sums in self.sums], axis=0)[None] for name in self.sums[0]}
+        scores = {name: float(value[0]) for name, value in point_scores(totals).items()}
+        kept = [name for name in scores if name.startswith(("F1@", "precision@", "recall@")) or name == "exact_list"]
+        return {
+            "clips": len(self.sums),
+            **{name: scores[name] for name in kept},
+            "error_s": float(np.abs(self.lags_s).mean()) if self.lags_s else None,
+            "lag_s": float(np.mean(self.lags_s)) if self.lags_s else None,
+            "changes_true": int(totals["true"][0]),
+            "changes_predicted": int(totals["predicted"][0]),
+            "calls": self.calls,
+            "fallbacks": self.fallbacks,
+            "seconds": self.wall_s / len(self.sums),
+            "cpu_ms": 1000 * self.cpu_s / len(self.sums),
+        }
 
 
-def synthetic_clips(seeds: Iterable[int], *, kind: str = "moc") -> Iterator[Known]:
-    """Synthetic clips with the control points that they were made from."""
-    from ..datasets.synthetic import make_clip
-
-    for seed in seeds:
-        made = make_clip(seed, kind=kind)
-        yield made.clip, made.scene.control_points().flags
-
-
-def composed_clips(folder: str | Path) -> Iterator[Known]:
-    """``NAME.json`` with ``file`` (a video beside it) and ``control_points``, a second each.
-
-    Raises:
-        CoPropError: the folder holds no such files, or one without those keys.
-    """
-    from ..media.reader import read_clip
-
-    descriptions = sorted(Path(folder).glob("*.json"))
-    if not descriptions:
-        raise CoPropError(f"'{folder}' holds no composed clips (NAME.json beside a video).")
-    for path in descriptions:
-        told = _json(path)
-        if not {"file", "control_points"} <= set(told):
-            raise CoPropError(f"'{path}' describes no composed clip; it needs 'file' and 'control_points'.")
-        clip = read_clip(path.parent / Path(told["file"]).name, sampling="avsbench")
-        yield clip, np.array(told["control_points"], bool)
+def agreement(generator: Any, clips: Iterable[Known]) -> dict[str, Any]:
+    """Run one generator on clips and score it; see :meth:`Tally.row`."""
+    tally = Tally()
+    for chunk in chunks(clips):
+        tally.ask(generator, chunk)
+    return tally.row()
 
 
-def sound_clips(folder: str | Path, intervals: str | Path, *, bridged_s: float = BRIDGED_S) -> Iterator[Known]:
-    """Sound files with labelled intervals, on windows of one second.
+def compare(
+    clips: Iterable[Known],
+    generators: Mapping[str, Any],
+    *,
+    propagation: Propagation | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[dict[str, Any]]:
+    """Rows of all generators on the same clips; what they do to base predictions is noted in ``propagation``.
 
-    Args:
-        folder: where the sound files lie.
-        intervals: JSON ``{"files": {name: {label: [[start_s, stop_s], …]}}}``.
-        bridged_s: shorter pauses of one label are closed.
+    ``from_masks`` has a row for every base model. Clips are read and let go, some at a time.
 
     Raises:
-        CoPropError: the intervals have another form, or name a file that is not there.
+        CoPropError: no clips, or ``from_masks`` without a base model.
     """
-    from ..media.sound import read_sound
+    tallies: dict[str, Tally] = {}
+    on_masks = {name for name, generator in generators.items() if _looks_at_base(generator)}
+    for chunk in chunks(clips):
+        found: dict[str, list[ControlPoints]] = {TRUTH: [known.points for known in chunk]}
+        for name in [n for n in generators if n not in on_masks and n != TRUTH]:
+            found[name] = tallies.setdefault(name, Tally()).ask(generators[name], chunk)
+        for i, known in enumerate(chunk):
+            if on_masks and not known.bases:
+                raise CoPropError(f"{min(on_masks)} looks at a base model's masks; name --simulators or --predictions.")
+            progress(known.clip.clip_id)
+            for base_name, base in known.bases.items():
+                points = {name: found[name][i] for name in generators if name not in on_masks}
+                for name in on_masks:
+                    tally = tallies.setdefault(f"{name} on {base_name}", Tally())
+                    (points[name],) = tally.ask(generators[name], [known], base=base)
+                if propagation is not None:
+                    propagation.add(known, base_name, {name: points[name] for name in generators})
+    return [{"generator": name, **tally.row()} for name, tally in tallies.items()]
 
-    files = _json(Path(intervals)).get("files")
-    if not isinstance(files, dict) or not files:
-        raise CoPropError(f"'{intervals}' holds no 'files': {{name: {{label: [[start_s, stop_s], …]}}}}.")
-    for name, labels in files.items():
-        clip = clip_of_sound(read_sound(Path(folder) / Path(name).name), clip_id=Path(name).stem)
-        yield clip, points_of_intervals(labels, clip.time_base, bridged_s=bridged_s).flags
+
+def _looks_at_base(generator: Any) -> bool:
+    return isinstance(generator, FromMasks) and generator.truth is None
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CoPropError(f"'{path}' is no JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise CoPropError(f"'{path}' holds a {type(told).__name__}; expected an object with names.")
-    return told
+def chunks(clips: Iterable[Known]) -> Iterator[list[Known]]:
+    """The clips, some at a time."""
+    rest = iter(clips)
+    while chunk := list(itertools.islice(rest, ASKED_TOGETHER)):
+        yield chunk

@@ -1,0 +1,94 @@
+"""The tables of ``coprop study control-points`` on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+COLUMNS = {
+    "F1@0": "F1@0",
+    "F1@1": "F1@1",
+    "F1@2": "F1@2",
+    "precision@0": "P@0",
+    "recall@0": "R@0",
+    "exact_list": "exact",
+    "error_s": "error s",
+    "calls": "calls",
+    "fallbacks": "fell back",
+    "seconds": "s a clip",
+    "cpu_ms": "CPU ms",
+}
+
+
+def render(told: dict[str, Any]) -> None:
+    """A set of clips after the other: how lists agree, then what they do to base predictions."""
+    console = Console(width=180)
+    for name in dict.fromkeys(row["clips_from"] for row in told["rows"]):
+        here = [row for row in told["rows"] if row["clips_from"] == name]
+        console.print(f"[bold]{escape(name)}[/bold]: {here[0]['clips']} clips, {here[0]['changes_true']} changes")
+        console.print(_agreement(here), "")
+        refined = [row for row in told["propagation"] if row["clips_from"] == name]
+        if refined:
+            console.print(
+                f"after propagation ({refined[-1]['propagator']}), percent; protocol {refined[0]['protocol']}; the policy "
+                "replace is the paper's, consensus the default"
+            )
+            console.print(_propagation(refined), "")
+    if told["published"]:
+        console.print(f"[bold]published[/bold], for comparison: {escape(told['published'][0]['source'])}")
+        console.print(_published(told["published"]), "")
+    legend = (
+        "'exact' is the share of clips with the right list, 'calls' the questions that went to a model in all, 'fell "
+        "back' the clips where another generator stood in, 's' and 'CPU ms' wall and processor time a clip."
+    )
+    for text in (*told["notes"], f"{told['rule']} {legend}"):
+        console.print(f"[dim]{escape(text)}[/dim]")
+
+
+def _agreement(rows: list[dict[str, Any]]) -> Table:
+    table = Table("generator", box=None, pad_edge=False, header_style="bold")
+    for title in COLUMNS.values():
+        table.add_column(title, justify="right")
+    answering = any(row["answers_by"] for row in rows)
+    if answering:
+        table.add_column("answers by")
+    for row in rows:
+        cells = [_cell(row[column]) for column in COLUMNS]
+        table.add_row(escape(row["generator"]), *cells, *([escape(row["answers_by"] or "")] if answering else []))
+    return table
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _propagation(rows: list[dict[str, Any]]) -> Table:
+    table = Table("base model", "control points", "policy", box=None, pad_edge=False, header_style="bold")
+    for title in ("M_J", "change", "95 % interval", "M_F", "alignment"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        m_f = next(name for name in row if name.startswith("M_F"))
+        change = row["M_J change"]
+        table.add_row(
+            *(escape(row[name]) for name in ("base", "control_points", "policy")),
+            f"{row['M_J']:.1f}",
+            "" if change is None else f"{change[0]:+.1f}",
+            "" if change is None else f"{change[1]:+.1f} to {change[2]:+.1f}",
+            f"{row[m_f]:.1f}" + ("" if m_f == "M_F" else " (hard masks)"),
+            f"{row['alignment']:.1f}",
+        )
+    return table
+
+
+def _published(rows: list[dict[str, Any]]) -> Table:
+    table = Table("control points", box=None, pad_edge=False, header_style="bold")
+    for title in ("MS3 M_J", "MS3 M_F", "S4 M_J", "S4 M_F"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        table.add_row(f"{row['control_points']} (published)", *(f"{value:.2f}" for value in (*row["ms3"], *row["s4"])))
+    return table
