@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.avsbench import open_dataset
 from coprop_plugin.datasets.check import check_dataset
@@ -99,6 +100,14 @@ def test_saved_predictions_are_named_as_published_and_hold_the_simulated_labels(
                     image = Image.open(folder / f"{video.video_id}_{t}.png")
                     scale = 255 if kind == "ms3" else 1
                     assert image.mode == "P" and np.array_equal(np.asarray(image), expected.label_map(t) * scale)
+
+
+def test_predictions_of_one_class_hold_its_index(tmp_path):
+    dataset = write_dataset(tmp_path / "set", kind="avss", videos=7, size=SIZE, simulations=[Simulation("lag", 1)])
+    video = dataset.table[6]
+    (class_id,) = make_clip(6, kind="avss", size=SIZE).scene.names
+    prediction = read_prediction(tmp_path / "set/predictions/lag-1" / video.video_id, classes="avsbench")
+    assert set(np.unique(np.asarray(prediction.label_maps()))) == {0, class_id}
 
 
 def test_same_seed_writes_the_same_bytes(tmp_path):

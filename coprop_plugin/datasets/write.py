@@ -192,7 +192,8 @@ def _write_prediction(layout: Layout, folder: Path, video: Video, made: Syntheti
     prediction = simulate(made.scene, simulation.name, strength=simulation.strength, seed=number)
     for t in range(prediction.num_frames):
         labels = prediction.label_map(t)
-        image = _white(labels).convert("P") if prediction.binary else _indexed(labels)
+        # A clip of AVSS that shows one class only still has class indices.
+        image = _indexed(labels) if layout.name == "avss" else _white(labels).convert("P")
         _save(_below(folder, layout.prediction_file(video, t)), image, "PNG")
 
 
