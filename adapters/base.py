@@ -34,6 +34,10 @@ class Adapter(ABC):
     def predict(self, clip: Clip) -> Prediction:
         """The prediction of every frame of the clip (mode ``clip``)."""
 
+    def predict_clips(self, clips: Sequence[Clip]) -> list[Prediction]:
+        """The predictions of several clips; a model that runs in batches fills them across clips."""
+        return [self.predict(clip) for clip in clips]
+
     def predict_frames(self, clip: Clip, frames: Sequence[int]) -> dict[int, np.ndarray]:
         """``{t: (K+1, H, W) float32}`` scores of the frames asked for alone (mode ``frame``), of this ``kind``.
 

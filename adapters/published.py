@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CoPropError
@@ -22,16 +24,26 @@ GPU_BATCH_FRAMES = 16
 
 
 class Batch(NamedTuple):
-    """Frames as a network takes them.
+    """Frames as a network takes them, of one clip or of several.
 
     Attributes:
-        frames: ``(n, 3, h, w) float32``, resized and normalised.
+        frames: ``(n, 3, h, w) float32``, resized and normalised; padding frames are zeros.
         examples: ``(n, 1, 96, 64) float32`` log-mel, one a frame.
-        indices: the frames' places in their clip.
+        flag: ``(n,) float32``, 1 for frames of a clip, 0 for padding.
+        places: the clip of each frame, and its index there (at or beyond the clip's end for padding).
     """
 
     frames: Tensor
     examples: Tensor
+    flag: Tensor
+    places: list[tuple[Clip, int]]
+
+
+class Window(NamedTuple):
+    """Frames of a clip that a network sees together, and the clip's sound."""
+
+    clip: Clip
+    examples: SecondExamples
     indices: list[int]
 
 
@@ -44,6 +56,8 @@ class PublishedAdapter(Adapter):
         prepared: whether the loader finds frames of 224 x 224 px on disk (S4, MS3), which others are first made into.
         score_size: height and width of the scores.
         stretch_s, missing: see :class:`SecondExamples`.
+        padded: whether a last window that is not full is filled with zero frames of flag 0, as AVSS loaders do;
+            else it looks back.
     """
 
     kind: Kind = "logit"
@@ -53,6 +67,7 @@ class PublishedAdapter(Adapter):
     score_size: tuple[int, int] = (224, 224)
     stretch_s = 5
     missing: Missing = "repeat"
+    padded = False
 
     def __init__(
         self,
@@ -87,7 +102,7 @@ class PublishedAdapter(Adapter):
         self.class_ids: tuple[int, ...] = class_ids
 
     @abstractmethod
-    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+    def answer(self, batch: Batch, *, alone: bool) -> Tensor:
         """Scores of a batch of whole windows, or of frames that are each shown alone.
 
         Returns:
@@ -100,22 +115,29 @@ class PublishedAdapter(Adapter):
     def predict(self, clip: Clip) -> Prediction:
         """Every frame of the clip; computed when first read, a batch of windows at a time, then kept.
 
-        A last window that is not full looks back over earlier frames; a clip shorter than a window repeats its last
-        frame. Results beyond 256 MB lie in a temporary file.
+        A last window that is not full looks back over earlier frames or is ``padded``; a clip shorter than a window
+        that looks back repeats its last frame. Results beyond 256 MB lie in a temporary file.
         """
-        answers = _Answers(self, clip)
+        return self.predict_clips([clip])[0]
+
+    def predict_clips(self, clips: Sequence[Clip]) -> list[Prediction]:
+        """The same for several clips, whose windows share batches and whose results share the 256 MB."""
+        answers = _Answers(self, clips)
+        return [self._prediction(clip, partial(answers.of, number)) for number, clip in enumerate(clips)]
+
+    def _prediction(self, clip: Clip, answer: Callable[[int], np.ndarray]) -> Prediction:
         shape = (len(self.class_ids) + 1, *self.score_size)
         labels = None
         if self.own_labels:
             labels = FrameStack(
-                lambda t: answers[t][-1].astype(np.int16),
+                lambda t: answer(t)[-1].astype(np.int16),
                 num_frames=clip.num_frames,
                 frame_shape=self.score_size,
                 dtype=np.int16,
             )
         return Prediction(
             scores=FrameStack(
-                lambda t: self._scores(answers[t]), num_frames=clip.num_frames, frame_shape=shape, dtype=np.float32
+                lambda t: self._scores(answer(t)), num_frames=clip.num_frames, frame_shape=shape, dtype=np.float32
             ),
             kind=self.kind,
             class_ids=self.class_ids,
@@ -131,17 +153,27 @@ class PublishedAdapter(Adapter):
         scores: dict[int, np.ndarray] = {}
         for start in range(0, len(indices), self.batch_frames):
             chunk = indices[start : start + self.batch_frames]
-            answers = self.run(clip, chunk, examples, alone=True)
+            answers = self.run([Window(clip, examples, chunk)], alone=True)
             scores |= {t: self._scores(one) for t, one in zip(chunk, answers, strict=True)}
         return scores
 
     @torch.inference_mode()
-    def run(self, clip: Clip, indices: list[int], examples: SecondExamples, *, alone: bool = False) -> np.ndarray:
-        """``(n, C, H, W) float32``: :meth:`answer` for these frames, which are whole windows unless ``alone``."""
-        frames = normalise(torch.from_numpy(self.resized(clip, indices)).to(self.device))
-        batch = Batch(frames, torch.from_numpy(examples.of(indices)).to(self.device), indices)
+    def run(self, windows: Sequence[Window], *, alone: bool = False) -> np.ndarray:
+        """``(n, C, H, W) float32``: :meth:`answer` for all frames of these windows, or for each frame ``alone``."""
+        parts = [self._seen_and_heard(window) for window in windows]
+        frames, examples, flag = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        places = [(window.clip, t) for window in windows for t in window.indices]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.answer(clip, batch, alone=alone).float().cpu().numpy()
+            return self.answer(Batch(frames, examples, flag, places), alone=alone).float().cpu().numpy()
+
+    def _seen_and_heard(self, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames, log-mel examples and flags of one window; what lies beyond the clip's end is zero."""
+        real = [t for t in window.indices if t < window.clip.num_frames]
+        frames = normalise(torch.from_numpy(self.resized(window.clip, real)).to(self.device))
+        examples = torch.from_numpy(window.examples.of(real)).to(self.device)
+        beyond = (0, 0, 0, 0, 0, 0, 0, len(window.indices) - len(real))
+        flag = torch.arange(len(window.indices), device=self.device) < len(real)
+        return F.pad(frames, beyond), F.pad(examples, beyond), flag.float()
 
     def resized(self, clip: Clip, indices: list[int]) -> np.ndarray:
         """``(n, h, w, 3) uint8``: frames by the published resize rules."""
@@ -157,36 +189,57 @@ class PublishedAdapter(Adapter):
 
 
 class _Answers:
-    """The answers for one clip, computed in batches of whole windows and kept."""
+    """The answers for some clips, computed in batches of whole windows and kept.
 
-    def __init__(self, adapter: PublishedAdapter, clip: Clip) -> None:
-        self._adapter, self._clip = adapter, clip
-        self._examples = adapter._examples(clip)
-        self._kept = FrameSpool()
-        self._windows = list(windows(clip.num_frames, adapter.together))
+    Frame t of clip i is kept under ``starts[i] + t``; a clip starts where the windows before it end.
+    """
+
+    def __init__(self, adapter: PublishedAdapter, clips: Sequence[Clip]) -> None:
+        self._adapter, self._together = adapter, adapter.together
         self._per_batch = max(1, adapter.batch_frames // adapter.together)
+        self._kept = FrameSpool()
+        self._windows: list[tuple[int, Window]] = []  # with their clip's start
+        self._starts: list[int] = []
+        for clip in clips:
+            self._starts.append(len(self._windows) * self._together)
+            examples = adapter._examples(clip)
+            cut = windows(clip.num_frames, self._together, padded=adapter.padded)
+            self._windows += [(self._starts[-1], Window(clip, examples, indices)) for indices in cut]
 
-    def __getitem__(self, t: int) -> np.ndarray:
-        if t not in self._kept:
-            first = t // self._adapter.together // self._per_batch * self._per_batch
-            batch = self._windows[first : first + self._per_batch]
-            indices = [index for window in batch for index in window]
-            answers = self._adapter.run(self._clip, indices, self._examples)
-            for index, answer in zip(indices, answers, strict=True):
-                if index not in self._kept and index // self._adapter.together >= first:
-                    self._kept[index] = answer
-        return self._kept[t]
+    def of(self, number: int, t: int) -> np.ndarray:
+        """The answer for frame t of clip ``number``."""
+        place = self._starts[number] + t
+        if place not in self._kept:
+            self._run(place // self._together // self._per_batch * self._per_batch)
+        return self._kept[place]
+
+    def _run(self, first: int) -> None:
+        """The batch that begins with the window ``first``; of one that looks back, its own frames are kept."""
+        batch = self._windows[first : first + self._per_batch]
+        answers = np.split(self._adapter.run([window for _, window in batch]), len(batch))
+        for number, (start, window) in enumerate(batch, start=first):
+            own = range(number * self._together, (number + 1) * self._together)
+            for t, answer in zip(window.indices, answers[number - first], strict=True):
+                if start + t in own and start + t not in self._kept and t < window.clip.num_frames:
+                    self._kept[start + t] = answer
 
 
-def windows(num_frames: int, together: int) -> Iterator[list[int]]:
-    """Windows of ``together`` frame indices that cover the clip; the last one looks back, a short one repeats its end.
+def windows(num_frames: int, together: int, *, padded: bool = False) -> Iterator[list[int]]:
+    """Windows of ``together`` frame indices that cover the clip.
+
+    The last one looks back, a short one repeats its end; or both run on beyond the clip's end (``padded``).
 
     >>> list(windows(7, 5))
     [[0, 1, 2, 3, 4], [2, 3, 4, 5, 6]]
     >>> list(windows(2, 3))
     [[0, 1, 1]]
+    >>> list(windows(2, 3, padded=True))
+    [[0, 1, 2]]
     """
     for start in range(0, num_frames, together):
+        if padded:
+            yield list(range(start, start + together))
+            continue
         first = max(0, min(start, num_frames - together))
         yield [min(first + i, num_frames - 1) for i in range(together)]
 

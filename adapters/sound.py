@@ -28,7 +28,8 @@ class SecondExamples:
         clip: whose sound it is.
         stretch_s: whole seconds of a published clip.
         missing: what stands for seconds after the end of the sound: the stretch's last example again (S4, MS3), or
-            zeros, which are no silence (AVSS). A stretch without any whole example is filled with silence first.
+            zeros, which are no silence (AVSS). What a reader put behind a recording to fill the clip counts as
+            its end, a recorded silence does not. A stretch without any whole example is filled with silence first.
     """
 
     def __init__(self, clip: Clip, *, stretch_s: int, missing: Missing) -> None:
@@ -45,7 +46,8 @@ class SecondExamples:
         """``(stretch_s, 1, 96, 64)``; the latest stretch is kept."""
         if self._last is None or self._last[0] != index:
             rate_hz, start_s = self._sound.rate_hz, index * self._stretch_s
-            samples = self._sound.samples[start_s * rate_hz : (start_s + self._stretch_s) * rate_hz]
+            stop = min((start_s + self._stretch_s) * rate_hz, self._sound.recorded)
+            samples = self._sound.samples[start_s * rate_hz : stop]
             self._last = index, self._filled(resample(np.asarray(samples), rate_hz, RATE_HZ))
         return self._last[1]
 

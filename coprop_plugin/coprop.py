@@ -20,6 +20,7 @@ from .errors import CoPropError, PredictionError
 from .metrics.probability import probabilities
 from .structures import Clip, ControlPoints, FrameSpool, FrameStack, Prediction, Segment
 
+KEYFRAMES_AT_ONCE = 16  # asked of a base model in one call; beyond 256 MB their scores lie in a temporary file
 MAX_SEGMENT_FRAMES = 512  # one steady hour is one segment to the ear; it is propagated in pieces of this length
 
 
@@ -119,15 +120,18 @@ class CoProp:
                 f"the policy '{self.fusion.name}' compares all frames; run the adapter with mode='clip', "
                 "or take the policy 'replace' (CoProp.paper), which looks at keyframes alone."
             )
-        scores = adapter.predict_frames(clip, [segment.keyframe for segment in segments])
+        scores = FrameSpool()
+        keyframes = [segment.keyframe for segment in segments]
+        for start in range(0, len(keyframes), KEYFRAMES_AT_ONCE):
+            for t, answer in adapter.predict_frames(clip, keyframes[start : start + KEYFRAMES_AT_ONCE]).items():
+                scores[t] = answer
 
         def read(t: int) -> np.ndarray:
             if t not in scores:
                 raise CoPropError(f"frame {t} is no keyframe: with mode='frame' the base model was not run there.")
             return scores[t]
 
-        some = next(iter(scores.values()))
-        stack = FrameStack(read, num_frames=clip.num_frames, frame_shape=some.shape, dtype=np.float32)
+        stack = FrameStack(read, num_frames=clip.num_frames, frame_shape=scores[keyframes[0]].shape, dtype=np.float32)
         kind = adapter.kind or "probability"
         return Prediction(scores=stack, kind=kind, class_ids=adapter.class_ids, source=f"{adapter.name} at keyframes")
 

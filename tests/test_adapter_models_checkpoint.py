@@ -206,6 +206,13 @@ def test_weights_of_no_known_model(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "fits nothing: no model known here" in capsys.readouterr().out
 
 
+def test_a_model_of_mmsegmentation_is_sent_to_its_adapter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = {"backbone.conv1.weight": torch.zeros(2, 2), "decode_head.conv_seg.weight": torch.zeros(2, 2)}
+    torch.save({"meta": {}, "state_dict": weights}, tmp_path / "mmseg.pth")
+    assert main(["checkpoint", "inspect", str(tmp_path / "mmseg.pth")]) == 1
+    assert "the adapter mmseg runs it with its config file" in capsys.readouterr().out
+
+
 def test_convert_wants_a_safetensors_name(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for output in ([], ["weights.pth"]):
         assert main(["checkpoint", "convert", str(small), *output]) == 2

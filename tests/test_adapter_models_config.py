@@ -114,6 +114,13 @@ def test_what_is_no_python_is_refused(text: str, tmp_path: Path) -> None:
         read_config(write(tmp_path, text))
 
 
+def test_lists_that_name_each_other_are_not_printed_in_full(tmp_path: Path) -> None:
+    lines = ["a0 = [1]", *(f"a{i + 1} = [{', '.join([f'a{i}'] * 10)}]" for i in range(12)), "model = dict(type=a12)"]
+    with pytest.raises(CoPropError, match=r"model\.type is \[\[\[") as caught:
+        variant_of_config(write(tmp_path, "\n".join(lines)))
+    assert len(str(caught.value)) < 300
+
+
 def test_large_or_missing_files_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.py", write(tmp_path, "#" * ((1 << 20) + 1))):
         with pytest.raises(CoPropError, match="no config file at"):

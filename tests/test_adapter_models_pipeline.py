@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, strategies as st
 from rule_weights import noise, rule_state
@@ -18,8 +19,11 @@ from coprop_plugin.adapters.backbones.images import normalise, resize_bilinear
 from coprop_plugin.adapters.base import build_adapter
 from coprop_plugin.adapters.published import Batch, PublishedAdapter, windows
 from coprop_plugin.adapters.sound import SecondExamples
+from coprop_plugin.adapters.tpavi.adapter import TpaviAdapter
+from coprop_plugin.adapters.tpavi.network import TpaviNet
 from coprop_plugin.audio.vggish import VGGish, log_mel_examples
 from coprop_plugin.errors import CheckpointError, CoPropError, PredictionError
+from coprop_plugin.media.sound import read_track
 from coprop_plugin.structures import AVSBENCH_CLASSES, Clip, Prediction, Sound, TimeBase
 
 RATE_HZ = 16000
@@ -60,6 +64,20 @@ def test_a_sound_shorter_than_the_frames(missing, filled: int | None) -> None:
     np.testing.assert_array_equal(examples[:3], real)
     for t in (3, 4):
         np.testing.assert_array_equal(examples[t], real[filled] if filled is not None else np.zeros((1, 96, 64)))
+
+
+def test_zeros_behind_a_recording_are_no_sound_but_recorded_silence_is(tmp_path: Path) -> None:
+    """A reader fills short sound up to the frames' length; the published rule for its end still applies."""
+    soundfile.write(tmp_path / "short.wav", clip_of(5, sound_s=3.3).sound.samples, RATE_HZ, subtype="FLOAT")
+    track = read_track(tmp_path / "short.wav", duration_s=5.0)
+    assert len(track.sound.samples) == 5 * RATE_HZ
+    for missing in ("repeat", "zero"):
+        filled = SecondExamples(replace(clip_of(5), sound=track.sound), stretch_s=5, missing=missing).of(range(5))
+        ended = SecondExamples(clip_of(5, sound_s=3.3), stretch_s=5, missing=missing).of(range(5))
+        np.testing.assert_array_equal(filled, ended)
+    silent = replace(track.sound, ends=None)  # the same samples, all of them recorded
+    heard = SecondExamples(replace(clip_of(5), sound=silent), stretch_s=5, missing="repeat").of([4])
+    np.testing.assert_allclose(heard, np.log(0.01), rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate_hz", [16000, 48000])
@@ -104,11 +122,13 @@ class Mean(PublishedAdapter):
     def __init__(self, **options) -> None:
         super().__init__(nn.Identity(), **options)
         self.windows: list[list[int]] = []
+        self.batches: list[Batch] = []
 
-    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+    def answer(self, batch: Batch, *, alone: bool) -> Tensor:
         group = 1 if alone else self.together
-        for start in range(0, len(batch.indices), group):
-            self.windows.append(batch.indices[start : start + group])
+        self.batches.append(batch)
+        for start in range(0, len(batch.places), group):
+            self.windows.append([t for _, t in batch.places[start : start + group]])
         means = (batch.frames.mean((1, 2, 3)) + batch.examples.mean((1, 2, 3))).unflatten(0, (-1, group)).mean(1)
         return means.repeat_interleave(group)[:, None, None, None].expand(-1, 1, 4, 6)
 
@@ -127,6 +147,57 @@ def test_windows_are_run_once_and_in_any_order(num_frames: int, batch_frames: in
         np.testing.assert_array_equal(backwards[t], again[t])
         np.testing.assert_allclose(backwards[t], expected.frame(t), rtol=1e-5, atol=1e-6)
         assert not backwards[t][0].any()
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("batch_frames", [3, 6, 9])
+def test_clips_share_batches_and_stay_apart(batch_frames: int, padded: bool) -> None:
+    clips = [replace(clip_of(t), clip_id=f"of {t}") for t in (4, 1, 7)]
+    adapter = Mean(batch_frames=batch_frames)
+    adapter.padded = padded
+    apart = [adapter.predict(clip) for clip in clips]
+    expected = [[p.frame(t) for t in range(p.num_frames)] for p in apart]
+    adapter.batches.clear()
+    together = adapter.predict_clips(clips)
+    for number in (2, 0, 1):
+        for t in reversed(range(clips[number].num_frames)):
+            np.testing.assert_allclose(together[number].frame(t), expected[number][t], rtol=1e-5, atol=1e-6)
+    assert sum(len(batch.places) for batch in adapter.batches) == 3 * (2 + 1 + 3)  # every window once
+    assert len(adapter.batches) == -(-6 // (batch_frames // 3))  # and batches are full
+
+
+def test_a_padded_window_shows_nothing_beyond_the_clip() -> None:
+    adapter = Mean()
+    adapter.padded = True
+    adapter.predict(clip_of(4)).frame(3)
+    (batch,) = adapter.batches
+    assert [t for _, t in batch.places] == [3, 4, 5]
+    assert batch.flag.tolist() == [1, 0, 0]
+    assert batch.frames[0].any() and not batch.frames[1:].any()
+    assert batch.examples[0].any() and not batch.examples[1:].any()
+
+
+def test_a_short_avss_clip_is_padded_as_its_loader_pads_it(vggish: VGGish) -> None:
+    """Ten places in two groups of five; the padding takes part in the second group's sums, as published."""
+    state = rule_state(lambda: TpaviNet(backbone="resnet50", classes=71))
+    adapter = build_adapter("tpavi", checkpoint=state, audio_checkpoint=vggish)
+    assert isinstance(adapter, TpaviAdapter)
+    adapter.size = adapter.score_size = (64, 64)
+    clip = clip_of(7, sound_s=6.5)  # the last frame is real, its example is the zeros of the loader
+    flag = torch.tensor([1.0] * 7 + [0.0] * 3)
+    examples = np.zeros((10, 1, 96, 64), np.float32)
+    heard = log_mel_examples(clip.sound.samples)
+    examples[: len(heard)] = heard
+    with torch.inference_mode():
+        frames = normalise(resize_bilinear(clip.frames, (64, 64)))
+        audio = vggish(torch.from_numpy(examples)) * flag[:, None]
+        published = adapter.network(torch.cat([frames, torch.zeros(3, 3, 64, 64)]), audio, flag=flag)
+        looking_back = adapter.network(frames[2:], audio[2:7])
+    prediction = adapter.predict(clip)
+    assert len(heard) == 6
+    for t in range(7):
+        np.testing.assert_allclose(prediction.frame(t), published[t].numpy(), rtol=1e-4, atol=1e-4)
+    assert np.abs(looking_back[4] - published[6]).max() > 1e-2
 
 
 def test_a_frame_alone_is_a_clip_of_its_own() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.errors import CheckpointError
+from coprop_plugin.errors import CheckpointError, CoPropError
 from coprop_plugin.weights.checkpoint import load_into, read_state_dict
 from coprop_plugin.weights.signatures import looks_like
 
@@ -51,8 +51,9 @@ def assert_weights(state: dict[str, Tensor]) -> None:
         {"model_state_dict": WEIGHTS, "step": np.float64(2), "history": np.arange(3.0)},
         {"state_dict": {f"module.{name}": value for name, value in WEIGHTS.items()}},
         {f"_orig_mod.module.{name}": value for name, value in WEIGHTS.items()},
+        {"model": {"state_dict": WEIGHTS, "config": {}}, "epoch": 1},
     ],
-    ids=["raw", "state_dict", "model", "model_state_dict", "module", "compiled"],
+    ids=["raw", "state_dict", "model", "model_state_dict", "module", "compiled", "nested"],
 )
 def test_containers(tmp_path: Path, container: Any, new_format: bool) -> None:
     assert_weights(read_state_dict(saved(tmp_path / "w.pth", container, new_format=new_format)))
@@ -131,6 +132,24 @@ def test_trust_runs_the_code_and_says_so(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="running the code in"):
         assert_weights(read_state_dict(path, trust_pickle=True))
     assert marker.exists()
+
+
+@pytest.mark.parametrize("word", ["false", "no", 0, None])
+def test_a_word_is_no_trust(tmp_path: Path, word: Any) -> None:
+    """``--adapter NAME:trust_pickle=false`` gives the string, which is true in Python."""
+    marker = tmp_path / "ran"
+    path = saved(tmp_path / "w.pth", {"state_dict": WEIGHTS, "extra": Calls(os.mkdir, str(marker))})
+    with pytest.raises(CoPropError, match="trust_pickle is True or False; got"):
+        read_state_dict(path, trust_pickle=word)
+    assert not marker.exists()
+
+
+def test_tied_weights_load_and_a_file_that_unfolds_in_memory_does_not(tmp_path: Path) -> None:
+    shared = torch.ones(1 << 16)
+    assert len(read_state_dict(saved(tmp_path / "tied.pth", {f"w{i}": shared for i in range(6)}))) == 6
+    for entries in ({f"w{i}": shared for i in range(9)}, {f"w{i}": shared[i:] for i in range(1000)}):
+        with pytest.raises(CheckpointError, match=r"entries claim \d+ MB, but the file has 0 MB"):
+            read_state_dict(saved(tmp_path / "trap.pth", entries))
 
 
 def test_trust_is_not_used_where_it_is_not_needed(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -106,11 +106,11 @@ class AavsAdapter(PublishedAdapter):
         shared = {"audio_checkpoint": self.vggish, "features": features, "device": device, "precision": precision}
         self._first = FirstStage(first_stage, shared) if self.variant.name == "stage2" else None
 
-    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+    def answer(self, batch: Batch, *, alone: bool) -> Tensor:
         audio = self._heard(batch.examples)
         boost = None
         if self._first is not None:
-            masks = np.stack([self._first.mask(clip, t) for t in batch.indices])
+            masks = np.stack([self._first.mask(clip, t) for clip, t in batch.places])
             boost = torch.from_numpy(masks.astype(np.float32)).to(self.device)
         classes, masks = self.network(batch.frames, audio, boost=boost)
         with torch.autocast(self.device.type, enabled=False):  # the label is the argmax of close sums

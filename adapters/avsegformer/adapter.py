@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ...errors import CoPropError
-from ...structures import AVSBENCH_CLASSES, BINARY, Clip
+from ...structures import AVSBENCH_CLASSES, BINARY
 from ..published import Batch, Precision, PublishedAdapter
 from ..variants import Checkpoint, Variant, load_variant
 from .config import variant_of_config
@@ -33,7 +33,8 @@ class AVSegFormerAdapter(PublishedAdapter):
     """AVSegFormer (AAAI 2024), PVT-v2-B5 or ResNet-50, for S4, MS3 (binary) or AVSS (70 classes).
 
     S4 and MS3 frames are made 224 x 224, as AVSBench has them, and then resized to 512 x 512 whatever the config says,
-    as the published loader does; AVSS frames are resized to 224 x 224. Its VGGish is in the checkpoint. Frames never meet, so a frame alone gives what it gives in its clip.
+    as the published loader does; AVSS frames are resized to 224 x 224. Its VGGish is in the checkpoint. Frames never
+    meet, so a frame alone gives what it gives in its clip, and the padding of short AVSS clips changes nothing.
 
     Args:
         checkpoint: the published ``.pth``, safetensors, or a state dict.
@@ -82,5 +83,5 @@ class AVSegFormerAdapter(PublishedAdapter):
             batch_frames=batch_frames,
         )
 
-    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+    def answer(self, batch: Batch, *, alone: bool) -> Tensor:
         return self.network(batch.frames, batch.examples).logits

@@ -7,6 +7,7 @@ before. Anything else (an import, a call, arithmetic) is refused.
 from __future__ import annotations
 
 import ast
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,12 @@ def variant_of_config(path: str | Path) -> str:
     for option, expected in FIXED.items():
         given = _look_up(model, option, default=expected)
         if given != expected:
-            raise CoPropError(f"'{path}': model.{option} is {given!r}; this AVSegFormer has {expected!r}.")
+            raise CoPropError(f"'{path}': model.{option} is {_shown(given)}; this AVSegFormer has {expected!r}.")
     backbone = _choice(path, "model.backbone.type", _look_up(config, "model.backbone.type"), BACKBONES)
     task = _choice(path, "dataset.test.type", _look_up(config, "dataset.test.type"), TASKS)
     classes, expected = _look_up(model, "head.num_classes"), 71 if task == "avss" else 1
     if classes != expected:
-        raise CoPropError(f"'{path}': model.head.num_classes is {classes!r}; {task} has {expected}.")
+        raise CoPropError(f"'{path}': model.head.num_classes is {_shown(classes)}; {task} has {expected}.")
     return f"{backbone}-{task}"
 
 
@@ -69,21 +70,39 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
         raise CoPropError(f"no config file at '{path}' (a Python file of at most {LARGEST_BYTES >> 20} MiB).")
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CoPropError(f"'{path}' is no Python config file: {error}.") from error
+    try:
+        return _assignments(tree)
+    except _NotReadError as refused:
+        line = refused.node.lineno
+        source = " ".join(text.splitlines()[line - 1].split())[:60]
+        raise CoPropError(f"'{path}', line {line}: '{source}' is not read; {refused} (nothing is run).") from None
+
+
+class _NotReadError(Exception):
+    """Something that would have to be run."""
+
+    def __init__(self, node: ast.stmt | ast.expr, rule: str) -> None:
+        super().__init__(rule)
+        self.node = node
+
+
+def _assignments(tree: ast.Module) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for statement in tree.body:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue  # a docstring
         if not (isinstance(statement, ast.Assign) and all(isinstance(t, ast.Name) for t in statement.targets)):
-            raise _refusal(path, statement, "a config file holds assignments 'name = …' only")
-        value = _value(path, statement.value, names)
+            raise _NotReadError(statement, "a config file holds assignments 'name = …' only")
+        value = _value(statement.value, names)
         names.update({target.id: value for target in statement.targets if isinstance(target, ast.Name)})
     return names
 
 
-def _value(path: Path, node: ast.expr, names: dict[str, Any]) -> Any:
+def _value(node: ast.expr, names: dict[str, Any]) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
@@ -92,19 +111,14 @@ def _value(path: Path, node: ast.expr, names: dict[str, Any]) -> Any:
         case ast.Name(id=name) if name in names:
             return names[name]
         case ast.List(elts=items):
-            return [_value(path, item, names) for item in items]
+            return [_value(item, names) for item in items]
         case ast.Tuple(elts=items):
-            return tuple(_value(path, item, names) for item in items)
+            return tuple(_value(item, names) for item in items)
         case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
-            return {key.value: _value(path, v, names) for key, v in zip(keys, values, strict=True)}  # type: ignore[union-attr]
+            return {key.value: _value(v, names) for key, v in zip(keys, values, strict=True)}  # type: ignore[union-attr]
         case ast.Call(func=ast.Name(id="dict"), args=[], keywords=items) if all(item.arg for item in items):
-            return {str(item.arg): _value(path, item.value, names) for item in items}
-    raise _refusal(path, node, "only literals, dict(key=…), lists, tuples and names assigned before are read")
-
-
-def _refusal(path: Path, node: ast.AST, rule: str) -> CoPropError:
-    line, source = getattr(node, "lineno", "?"), " ".join(ast.unparse(node).split())[:60]
-    return CoPropError(f"'{path}', line {line}: '{source}' is not read; {rule} (nothing is run).")
+            return {str(item.arg): _value(item.value, names) for item in items}
+    raise _NotReadError(node, "only literals, dict(key=…), lists, tuples and names assigned before are read")
 
 
 def _look_up(config: Any, dotted: str, *, default: Any = None) -> Any:
@@ -117,5 +131,10 @@ def _look_up(config: Any, dotted: str, *, default: Any = None) -> Any:
 
 def _choice(path: Path, option: str, given: Any, allowed: dict[str, Any]) -> Any:
     if not isinstance(given, str) or given not in allowed:
-        raise CoPropError(f"'{path}': {option} is {given!r}. Allowed: {', '.join(allowed)}.")
+        raise CoPropError(f"'{path}': {option} is {_shown(given)}. Allowed: {', '.join(allowed)}.")
     return allowed[given]
+
+
+def _shown(value: Any) -> str:
+    """Shortened: lists that name each other could print without end."""
+    return reprlib.repr(value)[:80]

@@ -60,7 +60,7 @@ class PixelMlp(nn.Module):
 
     def forward(self, query: Tensor, feature: Tensor) -> Tensor:
         """``query (N, 300, 256)`` and ``feature (N, 256, h, w)`` to ``(N, 256, h, w)``."""
-        weights = self.layers[0].weight.flatten(1) @ query  # (N, 2048, 256)
+        weights = cast(nn.Conv2d, self.layers[0]).weight.flatten(1) @ query  # (N, 2048, 256)
         pixels = feature.flatten(2).transpose(1, 2)
         frames = [in_pieces(partial(self.of_pixels, w), x) for w, x in zip(weights, pixels, strict=True)]
         return torch.stack(frames).transpose(1, 2).unflatten(-1, feature.shape[2:])

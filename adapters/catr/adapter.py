@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...audio.vggish import VGGish
-from ...structures import Clip
 from ..published import Batch, Precision, PublishedAdapter
 from ..sound import load_vggish
 from ..variants import Checkpoint, Variant, load_variant
@@ -21,9 +20,10 @@ VARIANTS = (Variant("catr", "pvt_v2_b5", lambda _: Catr(), UNUSED),)
 class CatrAdapter(PublishedAdapter):
     """CATR (ACM MM 2023), PVT-v2-B5, binary masks.
 
-    Frames are made 224 x 224, as AVSBench has them, normalised, and then enlarged to 448 x 448; each frame's answer is the mask of the
-    query that says most clearly that it is the sounding object. The network hears the five seconds of a window as a
-    set, without their order. A frame alone stands for five equal ones, another function than within its clip.
+    Frames are made 224 x 224, as AVSBench has them, normalised, and then enlarged to 448 x 448; each frame's answer is
+    the mask of the query that says most clearly that it is the sounding object. The network hears the five seconds of
+    a window as a set, without their order. A frame alone stands for five equal ones, another function than within its
+    clip.
 
     Args:
         checkpoint: the trainer's ``.pth`` (the authors publish none), safetensors, or a state dict.
@@ -57,7 +57,7 @@ class CatrAdapter(PublishedAdapter):
         super().__init__(network, device=device, precision=precision, batch_frames=batch_frames)
         self.vggish = vggish.to(self.device)
 
-    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+    def answer(self, batch: Batch, *, alone: bool) -> Tensor:
         frames = F.interpolate(batch.frames, (NETWORK_PX, NETWORK_PX), mode="bilinear")
         heard = self.vggish(batch.examples)
         # With equal frames one is enough, but its sound must still be heard five times (the softmax counts tokens).

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ...audio.vggish import VGGish
-from ...structures import AVSBENCH_CLASSES, BINARY, Clip
+from ...structures import AVSBENCH_CLASSES, BINARY
 from ..published import Batch, Precision, PublishedAdapter
 from ..sound import load_vggish
 from ..variants import Checkpoint, Variant, load_variant
@@ -32,8 +32,9 @@ VARIANTS = tuple(_variant(backbone, task) for backbone in BACKBONES for task in 
 class TpaviAdapter(PublishedAdapter):
     """TPAVI, the AVSBench baseline (ECCV 2022), ResNet-50 or PVT-v2-B5, for S4, MS3 (binary) or AVSS (70 classes).
 
-    Frames are resized to 224 x 224 and seen five at a time, AVSS included. A frame alone stands for five equal ones,
-    which is another function than the frame within its clip.
+    Frames are resized to 224 x 224 and seen five at a time, AVSS included, whose last group is filled as its loader
+    does it: with zero frames that are not heard either. A frame alone stands for five equal ones, which is another
+    function than the frame within its clip.
 
     Args:
         checkpoint: the published ``.pth``, safetensors, or a state dict.
@@ -66,7 +67,7 @@ class TpaviAdapter(PublishedAdapter):
         self.variant, network = load_variant(checkpoint, VARIANTS, variant=variant, trust_pickle=trust_pickle)
         semantic = self.variant.name.endswith("-avss")
         if semantic:
-            self.stretch_s, self.missing = 10, "zero"
+            self.stretch_s, self.missing, self.padded = 10, "zero", True
         self.prepared = not semantic
         super().__init__(
             network,
@@ -77,6 +78,8 @@ class TpaviAdapter(PublishedAdapter):
         )
         self.vggish = vggish.to(self.device)
 
-    def answer(self, clip: Clip, batch: Batch, *, alone: bool) -> Tensor:
+    def answer(self, batch: Batch, *, alone: bool) -> Tensor:
+        heard = self.vggish(batch.examples) * batch.flag[:, None]
         # With equal frames the means over a group are those of one frame: five need not be computed.
-        return self.network(batch.frames, self.vggish(batch.examples), group_frames=1 if alone else GROUP_FRAMES)
+        group = 1 if alone else GROUP_FRAMES
+        return self.network(batch.frames, heard, flag=batch.flag if self.padded else None, group_frames=group)

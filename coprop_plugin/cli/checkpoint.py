@@ -65,7 +65,10 @@ def convert(state: Mapping[str, Tensor], output: str | None, *, as_json: bool = 
 
 
 def inspect(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What a state dict fits exactly; where it fits nothing, what keeps it from the nearest model."""
+    """What a state dict fits exactly; where it fits nothing, what keeps it from the nearest model.
+
+    ``mmseg`` tells that the names are those of an mmsegmentation model; only its config says which one.
+    """
     fits = [variant.fit(state) for variant in catalogue()]
     exact = [fit for fit in fits if fit.exact]
     nearest = min(fits, key=lambda fit: (-fit.shared, fit.distance))
@@ -74,6 +77,7 @@ def inspect(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "numbers": sum(value.numel() for value in state.values()),
         "fits": [{"part": f.variant.part, "variant": f.variant.name, "unused_entries": f.ignored} for f in exact],
         "nearest": None if exact or not nearest.shared else difference(nearest),
+        "mmseg": not exact and any(name.startswith("decode_head.") for name in state),
     }
 
 
@@ -96,7 +100,9 @@ def as_text(findings: Mapping[str, Any]) -> str:
         lines.append(f"  fits {fit['part']}, variant {fit['variant']}{unused}")
     if len(findings["fits"]) > 1:
         lines.append("  these share one layout, and the file does not say which it is: choose by name (variant=NAME)")
-    if nearest := findings["nearest"]:
+    if findings["mmseg"]:
+        lines.append("  has the names of an mmsegmentation model: the adapter mmseg runs it with its config file")
+    elif nearest := findings["nearest"]:
         lines.append(f"  fits nothing; nearest is {nearest['part']}, variant {nearest['variant']}:")
         lines.append(f"    {nearest['shared']} entries in common")
         for key, words in (("missing", "missing"), ("left_over", "left over"), ("reshaped", "of another shape")):

@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement, PixelData
 
 from ..adapters.base import Adapter
 from ..errors import CoPropError, unknown_name
-from ..structures import Clip, Sound, TimeBase
+from ..structures import Clip, Prediction, Sound, TimeBase
 from .mirror import build_part
 
 
@@ -53,19 +53,23 @@ class AdapterModel(BaseModel):
                 "PackAVSInputs."
             )
         triples = zip(inputs["frames"], inputs["sound"], data_samples, strict=True)
-        return [self._answer(frames, sound, sample) for frames, sound, sample in triples]
+        predictions = self.adapter.predict_clips([clip_of(*triple) for triple in triples])
+        return [self._answer(*pair) for pair in zip(predictions, data_samples, strict=True)]
 
-    def _answer(self, frames: torch.Tensor, sound: torch.Tensor, sample: BaseDataElement) -> BaseDataElement:
-        meta = sample.metainfo
-        clip = Clip(
-            meta["video_id"],
-            frames.permute(0, 2, 3, 1).cpu().numpy(),
-            Sound(sound.cpu().numpy(), meta["rate_hz"]),
-            TimeBase.of(meta["sampling"], len(frames)),
-        )
-        prediction = self.adapter.predict(clip)
+    def _answer(self, prediction: Prediction, sample: BaseDataElement) -> BaseDataElement:
         labels = np.asarray(prediction.label_maps()).astype(np.int64)
         sample.set_field(PixelData(data=torch.from_numpy(labels)), "pred_sem_seg")
         if self.keep == "scores":
             sample.set_field(prediction, "prediction")
         return sample
+
+
+def clip_of(frames: torch.Tensor, sound: torch.Tensor, sample: BaseDataElement) -> Clip:
+    """A packed sample as a clip."""
+    meta = sample.metainfo
+    return Clip(
+        meta["video_id"],
+        frames.permute(0, 2, 3, 1).cpu().numpy(),
+        Sound(sound.cpu().numpy(), meta["rate_hz"]),
+        TimeBase.of(meta["sampling"], len(frames)),
+    )

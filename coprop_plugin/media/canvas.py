@@ -105,4 +105,4 @@ class Canvas:
             notes.append(f"the sound ends at {ends_s:.3f} s; zeros follow up to {length_s:.3f} s")
         if padded and ends_s - length_s > TOLD_S:
             notes.append(f"the sound is {ends_s - length_s:.3f} s longer than the frames' windows; that is left out")
-        return Track(Sound(self.samples[:length], self.rate_hz), tuple(notes))
+        return Track(Sound(self.samples[:length], self.rate_hz, ends=min(max(self.end, 0), length)), tuple(notes))

@@ -19,16 +19,23 @@ class Sound:
     Attributes:
         samples: ``(N,) float32`` in about [-1, 1]; the channel mean of the source. May be a memory map: slice it.
         rate_hz: samples a second.
+        ends: how many samples come from the recording, if zeros were put behind them; by default all.
     """
 
     samples: np.ndarray
     rate_hz: int
+    ends: int | None = None
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:
             raise CoPropError(f"sound is (N,) float32, mono; got {self.samples.dtype} {self.samples.shape}.")
         if self.rate_hz <= 0:
             raise CoPropError(f"the sample rate must be positive, got {self.rate_hz} Hz.")
+
+    @property
+    def recorded(self) -> int:
+        """How many samples are the recording's own; what follows only fills the clip's length."""
+        return len(self.samples) if self.ends is None else min(self.ends, len(self.samples))
 
     @property
     def duration_s(self) -> float:

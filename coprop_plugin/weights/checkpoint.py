@@ -14,13 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, CoPropError
 from .inert import INERT_GLOBALS
 from .signatures import looks_like
 
 CONTAINERS = ("state_dict", "model", "model_state_dict")  # where training scripts keep the weights, in this order
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 NUM_SHOWN = 5
+MOST_SHARED = (
+    8  # tied weights have several names; a file whose entries sum up to more than its size times this is a trap
+)
 
 
 def read_state_dict(path: str | Path, *, trust_pickle: bool = False) -> dict[str, Tensor]:
@@ -36,14 +39,18 @@ def read_state_dict(path: str | Path, *, trust_pickle: bool = False) -> dict[str
     Raises:
         CheckpointError: no such file, not a weights file, a file that would run code, no weights in it, or weights
             that are NaN or infinite.
+        CoPropError: ``trust_pickle`` is no boolean (a word from the command line must not count as yes).
     """
+    if not isinstance(trust_pickle, bool):
+        raise CoPropError(f"trust_pickle is True or False; got {trust_pickle!r}.")
     path = Path(path)
     kind = _kind(path)
     content = _read_safetensors(path) if kind == "safetensors" else _read_torch(path, kind, trust_pickle)
     state = {name: value.detach() for name, value in _find_weights(path, content).items()}
+    _check_forms(path, state)
     while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in state)), None):
         state = {name.removeprefix(wrapper): value for name, value in state.items()}
-    return {name: _checked(path, name, value) for name, value in state.items()}
+    return {name: _copied(path, name, value) for name, value in state.items()}
 
 
 def load_into(
@@ -157,7 +164,9 @@ def _find_weights(path: Path, content: Any) -> Mapping[str, Tensor]:
     """The mapping of names to tensors in what a file held."""
     if not isinstance(content, Mapping):
         raise CheckpointError(f"'{path}' holds a {type(content).__name__}, not weights by name.")
-    inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), content)
+    inner = content
+    while key := next((key for key in CONTAINERS if isinstance(inner.get(key), Mapping)), None):
+        inner = inner[key]
     others = [str(name) for name, value in inner.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others or not inner:
         raise CheckpointError(
@@ -167,12 +176,25 @@ def _find_weights(path: Path, content: Any) -> Mapping[str, Tensor]:
     return inner
 
 
-def _checked(path: Path, name: str, value: Tensor) -> Tensor:
-    """A copy of one entry in memory of its own, if it is a dense tensor of finite numbers."""
-    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
-        raise CheckpointError(f"'{path}': {name} is not a plain dense tensor ({value.layout}, {value.device}).")
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise CheckpointError(f"'{path}': {name} claims the shape {tuple(value.shape)}, more than the file holds.")
+def _check_forms(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse what is no dense tensor, and tensors that claim more numbers than the file holds."""
+    total = 0
+    for name, value in state.items():
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise CheckpointError(f"'{path}': {name} is not a plain dense tensor ({value.layout}, {value.device}).")
+        size = value.numel() * value.element_size()
+        if size > value.untyped_storage().nbytes():
+            raise CheckpointError(f"'{path}': {name} claims the shape {tuple(value.shape)}, more than the file holds.")
+        total += size
+    if total > MOST_SHARED * path.stat().st_size:
+        raise CheckpointError(
+            f"'{path}': its {len(state)} entries claim {total / 1e6:.0f} MB, but the file has "
+            f"{path.stat().st_size / 1e6:.0f} MB: they name the same numbers again and again."
+        )
+
+
+def _copied(path: Path, name: str, value: Tensor) -> Tensor:
+    """One entry in memory of its own, if its numbers are finite."""
     if value.is_floating_point() and not torch.isfinite(value).all():
         raise CheckpointError(f"'{path}': {name} holds NaN or infinite values; these weights are broken.")
     return value.clone(memory_format=torch.contiguous_format)
