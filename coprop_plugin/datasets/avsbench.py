@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -193,7 +193,8 @@ class AVSBench:
             CoPropError: a link on the way leads out of the data set.
         """
         path = self.data / relative
-        if not path.resolve().is_relative_to(self._resolved):
+        inside = not path.is_symlink() and _resolved(path.parent.absolute()).is_relative_to(self._resolved)
+        if not inside and not path.resolve().is_relative_to(self._resolved):
             raise CoPropError(
                 f"{path}: a link on the way leads out of the data set, to {path.resolve()}, and is not followed. "
                 "Copy or mount the files below its folder."
@@ -207,6 +208,12 @@ class AVSBench:
         expected = self.num_frames(video)
         if found != expected:
             raise CoPropError(f"{folder}: holds {found} frames, but '{video.video_id}' has {expected} in this layout.")
+
+
+@lru_cache(maxsize=8)
+def _resolved(folder: Path) -> Path:
+    """Where a folder really lies; those of one video are asked for file after file."""
+    return folder.resolve()
 
 
 def _foreground(image: LabelImage, path: Path) -> np.ndarray:

@@ -5,7 +5,7 @@ The video is the unit: frames of a video are not independent. Before and after a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import comb
 from typing import Any
@@ -48,18 +48,16 @@ class Difference:
         return asdict(self)
 
 
-_BLOCK = 256  # draws that are worked on at once, so that memory grows with the videos alone
+_BLOCK = 256  # draws and flips that are worked on at once, so that memory is that of the sums
 
 
-def draw_counts(videos: int, *, draws: int, seed: int) -> np.ndarray:
-    """``(draws, videos) uint16``: how often each video is drawn, with replacement."""
+def draw_counts(videos: int, *, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Blocks ``(B, videos) float64`` of all draws: how often each video is drawn, with replacement."""
     rng = np.random.default_rng(seed)
-    counts = np.empty((draws, videos), np.uint16)
     for start in range(0, draws, _BLOCK):
-        block = counts[start : start + _BLOCK]
-        places = rng.integers(0, videos, block.shape) + videos * np.arange(len(block))[:, None]
-        block[:] = np.bincount(places.ravel(), minlength=block.size).reshape(block.shape)
-    return counts
+        size = min(_BLOCK, draws - start)
+        places = rng.integers(0, videos, (size, videos)) + videos * np.arange(size)[:, None]
+        yield np.bincount(places.ravel(), minlength=size * videos).reshape(size, videos).astype(float)
 
 
 def paired_bootstrap(
@@ -100,11 +98,18 @@ def paired_bootstrap_of_sums(
     """
     if draws < 1 or not 0 < level < 1:
         raise CoPropError(f"a bootstrap needs draws and a level between 0 and 1 (as 0.95); got {draws} and {level}.")
-    counts = draw_counts(len(next(iter(before.values()))), draws=draws, seed=seed)
-    old, new = ([statistic(take(sums)) for take in (_all_once, _drawn_by(counts), dict)] for sums in (before, after))
+    sides = (before, after)
+    videos = len(next(iter(before.values())))
+    old, new = ([statistic(_all_once(sums)), statistic(sums)] for sums in sides)
+    drawn_differences: dict[str, list[np.ndarray]] = {name: [] for name in old[0]}
+    for counts in draw_counts(videos, draws=draws, seed=seed):
+        drawn_old, drawn_new = (statistic(_drawn(sums, counts)) for sums in sides)
+        for name, blocks in drawn_differences.items():
+            blocks.append(np.asarray(drawn_new[name], float) - drawn_old[name])
 
     def difference(name: str) -> Difference:
-        whole, drawn, of_videos = (np.asarray(n[name], float) - o[name] for o, n in zip(old, new, strict=True))
+        whole, of_videos = (np.asarray(n[name], float) - o[name] for o, n in zip(old, new, strict=True))
+        drawn = np.concatenate(drawn_differences[name])
         drawn, of_videos = drawn[~np.isnan(drawn)], of_videos[~np.isnan(of_videos)]
         low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else (np.nan, np.nan)
         better, worse = int((of_videos > _SAME).sum()), int((of_videos < -_SAME).sum())
@@ -117,7 +122,7 @@ def paired_bootstrap_of_sums(
             level=level,
             draws=draws,
             seed=seed,
-            videos=counts.shape[1],
+            videos=videos,
             better=better,
             worse=worse,
             same=len(of_videos) - better - worse,
@@ -132,12 +137,8 @@ def _all_once(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: values.sum(axis=0)[None] for name, values in sums.items()}
 
 
-def _drawn_by(counts: np.ndarray) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    def drawn(values: np.ndarray) -> np.ndarray:
-        blocks = (counts[start : start + _BLOCK].astype(float) for start in range(0, len(counts), _BLOCK))
-        return np.concatenate([np.tensordot(block, values, 1) for block in blocks])
-
-    return lambda sums: {name: drawn(values) for name, values in sums.items()}
+def _drawn(sums: Mapping[str, np.ndarray], counts: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: np.tensordot(counts, values, 1) for name, values in sums.items()}
 
 
 _SAME = 1e-12  # differences below are rounding
@@ -162,5 +163,9 @@ def sign_flip_test(differences: np.ndarray, *, flips: int = 10000, seed: int = 0
     if n < EXACT_FLIPS_BELOW:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float((np.abs(signs @ differences) >= reached).mean())
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (flips, n))
-    return float((1 + (np.abs(signs @ differences) >= reached).sum()) / (1 + flips))
+    rng = np.random.default_rng(seed)
+    hits = 0
+    for start in range(0, flips, _BLOCK):
+        signs = rng.choice((-1.0, 1.0), (min(_BLOCK, flips - start), n))
+        hits += int((np.abs(signs @ differences) >= reached).sum())
+    return (1 + hits) / (1 + flips)

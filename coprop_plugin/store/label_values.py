@@ -64,8 +64,9 @@ class LabelValues:
         low, high = int(values.min()), int(values.max())
         if low < IGNORED or high > MAX_VALUE:
             raise PredictionError(f"{where}: label values lie in [0, {MAX_VALUE}], got {low} to {high}.")
-        lookup = np.array([self.table.get(v, _UNKNOWN) for v in range(low, high + 1)], np.int16)
-        labels = lookup[values.astype(np.int32) - low]
+        # The entry of -1 stands last, where numpy looks for it.
+        lookup = np.array([self.table.get(v, _UNKNOWN) for v in (*range(high + 1), IGNORED)], np.int16)
+        labels = np.take(lookup, values)
         if (labels == _UNKNOWN).any():
             unexpected, counts = np.unique(values[labels == _UNKNOWN], return_counts=True)
             raise PredictionError(self._refusal(where, listing(unexpected.tolist(), counts)))
