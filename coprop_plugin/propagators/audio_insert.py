@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, unknown_name
 
 Levels = Literal["all", "last"]
+Heard = Literal["any", "vggish", "text", "logmel"]  # files hold the place in this list: append only
+HEARD = get_args(Heard)
 MAX_CONTEXT_FRAMES = 64
 
 
@@ -59,9 +61,14 @@ class AudioInsert(nn.Module):
         levels: insert at all four maps (the paper's final model) or at the last.
         context_frames: k: tokens of the frames t - k .. t + k are the keys of frame t (0: the paper's one).
         identity: also add a projection of the audio to the identities of foreground patches.
+        heard: what the tokens are; ``any``: whatever the caller brings.
+
+    Raises:
+        CoPropError: an unknown kind of tokens.
     """
 
     context_frames: Tensor
+    heard_kind: Tensor
 
     def __init__(
         self,
@@ -71,14 +78,23 @@ class AudioInsert(nn.Module):
         levels: Levels = "all",
         context_frames: int = 0,
         identity: bool = False,
+        heard: Heard = "any",
     ) -> None:
         super().__init__()
+        if heard not in HEARD:
+            raise unknown_name("kind of audio tokens", heard, HEARD)
         self.audio_dim = audio_dim
-        # A buffer, so that a trained file says by itself how it is to be used.
+        # Buffers, so that a trained file says by itself how it is to be used.
         self.register_buffer("context_frames", torch.tensor(context_frames))
+        self.register_buffer("heard_kind", torch.tensor(HEARD.index(heard)))
         used = range(4) if levels == "all" else (3,)
         self.levels = nn.ModuleDict({str(level): CrossAttention(widths[level], audio_dim) for level in used})
         self.identity = _zeroed(nn.Linear(audio_dim, widths[3])) if identity else None
+
+    @property
+    def heard(self) -> Heard:
+        """What the insert was trained to hear."""
+        return HEARD[int(self.heard_kind)]
 
     def forward(self, maps: tuple[Tensor, ...], audio: AudioTokens) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The four ``(B, C, h, w)`` maps with the audio inserted."""
@@ -101,17 +117,26 @@ class AudioInsert(nn.Module):
             CheckpointError: no insert has such names.
         """
         keys, context = state.get("levels.3.linear_K.weight"), state.get("context_frames")
-        if keys is None or keys.ndim != 2 or context is None or context.shape or not 0 <= context <= MAX_CONTEXT_FRAMES:
+        heard = state.get("heard_kind")
+        if (
+            keys is None
+            or keys.ndim != 2
+            or not _is_number(context, most=MAX_CONTEXT_FRAMES)
+            or not _is_number(heard, most=len(HEARD) - 1)
+        ):
             raise CheckpointError(
-                "an audio insert holds the matrix 'levels.3.linear_K.weight' and the number 'context_frames' from 0 to "
-                f"{MAX_CONTEXT_FRAMES}; got { ({name: tuple(state[name].shape) for name in [*state][:4]}) }, context {context}."
+                "an audio insert holds the matrix 'levels.3.linear_K.weight', the number 'context_frames' from 0 to "
+                f"{MAX_CONTEXT_FRAMES} and the number 'heard_kind' of one of {', '.join(HEARD)}; got "
+                f"{ ({name: tuple(state[name].shape) for name in [*state][:4]}) }, context {context}, heard {heard}."
             )
+        assert context is not None and heard is not None
         return cls(
             widths,
             audio_dim=keys.shape[1],
             levels="all" if "levels.0.linear_K.weight" in state else "last",
             context_frames=int(context),
             identity="identity.weight" in state,
+            heard=HEARD[int(heard)],
         )
 
 
@@ -137,6 +162,11 @@ class CrossAttention(nn.Module):
         )
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=audio.valid[:, None, None, :])
         return self.projection(mixed.transpose(1, 2).flatten(2)).unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)
+
+
+def _is_number(value: Tensor | None, *, most: int) -> bool:
+    """Whether an entry of a file is a single number from 0 to ``most``."""
+    return value is not None and not value.shape and bool(0 <= value <= most)
 
 
 def _zeroed(linear: nn.Linear) -> nn.Linear:

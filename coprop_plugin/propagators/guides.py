@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..audio.log_mel import FLOOR_DB, HOPS_PER_S, NUM_MELS, log_mel
 from ..errors import CoPropError, unknown_name
-from ..structures import Clip
+from ..structures import Clip, Sound
 from .audio_insert import AudioInsert, AudioTokens
 from .base import PropagationTask
 
 AudioFeatures = Callable[[Clip], np.ndarray]
 TextEncoder = Callable[[Sequence[str]], np.ndarray]
+LOG_MEL_DIM = 2 * NUM_MELS
 
 
 class Guide(Protocol):
@@ -42,12 +44,7 @@ class AudioGuide:
         self._last: tuple[weakref.ref[Clip], np.ndarray] | None = None
 
     def tokens(self, clip: Clip, task: PropagationTask) -> AudioTokens:
-        features = self._of(clip)
-        reach = np.arange(-self._context, self._context + 1)
-        places = np.arange(task.start, task.stop)[:, None] + reach
-        valid = (places >= task.start) & (places < task.stop)
-        rows = torch.from_numpy(features[places.clip(task.start, task.stop - 1)])
-        return AudioTokens(rows, torch.from_numpy(valid), rows[:, self._context])
+        return tokens_of_segment(self._of(clip), task.start, task.stop, context_frames=self._context)
 
     def _of(self, clip: Clip) -> np.ndarray:
         """The features of a clip; those of the last one are kept."""
@@ -65,6 +62,19 @@ class AudioGuide:
         if not np.isfinite(features).all():
             raise CoPropError(f"clip '{clip.clip_id}': the audio features hold NaN or infinite values.")
         return features
+
+
+def tokens_of_segment(features: np.ndarray, start: int, stop: int, *, context_frames: int) -> AudioTokens:
+    """The tokens of the frames ``[start, stop)``: each frame's own and its neighbours' inside the segment.
+
+    Args:
+        features: ``(T, D) float32`` of the whole clip.
+    """
+    reach = np.arange(-context_frames, context_frames + 1)
+    places = np.arange(start, stop)[:, None] + reach
+    valid = (places >= start) & (places < stop)
+    rows = torch.from_numpy(features[places.clip(start, stop - 1)])
+    return AudioTokens(rows, torch.from_numpy(valid), rows[:, context_frames])
 
 
 class TextGuide:
@@ -115,12 +125,17 @@ def make_guide(
             )
         return None
     dim, context = insert.audio_dim, int(insert.context_frames)
+    if audio is None and insert.heard == "logmel":
+        audio = "logmel"  # needs nothing that the caller would have to bring
     if callable(audio):
         return AudioGuide(audio, dim=dim, context_frames=context)
+    if audio == "logmel":
+        return AudioGuide(log_mel_features, dim=dim, context_frames=context)
     if audio is None or checkpoint is None:
+        told = "" if insert.heard == "any" else f" It was trained with '{insert.heard}'."
         raise CoPropError(
             f"the checkpoint holds an audio insert of {dim} features a frame: give audio='vggish' or audio='text' "
-            "with audio_checkpoint=…, or audio=a function that gives a clip's (T, D) features."
+            f"with audio_checkpoint=…, audio='logmel', or audio=a function that gives a clip's (T, D) features.{told}"
         )
     if audio == "vggish":
         return AudioGuide(vggish_features(checkpoint), dim=dim, context_frames=context)
@@ -128,7 +143,7 @@ def make_guide(
         from .text import text_encoder
 
         return TextGuide(text_encoder(checkpoint), dim=dim)
-    raise unknown_name("audio", audio, ("vggish", "text"))
+    raise unknown_name("audio", audio, ("logmel", "vggish", "text"))
 
 
 def vggish_features(checkpoint: str | Path) -> AudioFeatures:
@@ -137,3 +152,17 @@ def vggish_features(checkpoint: str | Path) -> AudioFeatures:
 
     model = VGGish.load(checkpoint)
     return lambda clip: model.embed_windows(clip.sound, clip.time_base.sound_window_s)
+
+
+def log_mel_features(clip: Clip) -> np.ndarray:
+    """``(T, 80) float32``: the mean and the spread over time of 40 log-mel bands in each frame's sound window.
+
+    Needs no weights. Scaled to about [-1, 1]: 0 is 50 dB above digital silence, and a spread of 10 dB is 1.
+    """
+    return np.stack([_log_mel_of_window(clip.sound, *window) for window in clip.time_base.sound_window_s])
+
+
+def _log_mel_of_window(sound: Sound, start_s: float, stop_s: float) -> np.ndarray:
+    start = round(start_s * HOPS_PER_S)
+    hops = log_mel(sound, start=start, stop=max(start + 1, round(stop_s * HOPS_PER_S)))
+    return np.concatenate([(hops.mean(axis=0) - FLOOR_DB - 50) / 50, hops.std(axis=0) / 10]).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Training: one loop, and what is trained with it (:data:`coprop_plugin.training.trainable.TRAINABLES`)."""

@@ -1,0 +1,96 @@
+"""The networks that training begins with: from a checkpoint or from scratch, with an audio insert or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CoPropError
+from ..propagators.aot.config import PATCH_PX, config_of
+from ..propagators.aot.encoders.frozen_norm import FrozenBatchNorm
+from ..propagators.aot.network import AOTNetwork
+from ..propagators.audio_insert import AudioInsert
+from ..weights.checkpoint import read_state_dict
+
+# What a pretrained encoder's stem and first stage are called: as published, they are not trained.
+FIRST_STAGES = {
+    "mobilenet_v2": tuple(f"encoder.features.{i}." for i in range(4)),
+    "resnet50": ("encoder.conv1.", "encoder.layer1."),
+    "swin_b": ("encoder.patch_embed.", "encoder.layers.0."),
+}
+
+
+def starting_network(
+    model: str,
+    *,
+    checkpoint: str | Path | Mapping[str, Tensor] | None = None,
+    insert: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> AOTNetwork:
+    """An AOT network to be trained.
+
+    Args:
+        model: a published model's name.
+        checkpoint: its weights, with an insert or without; ``None``: random ones.
+        insert: options of :class:`AudioInsert` for a network that has none yet: a new one changes nothing until it
+            is trained.
+        seed: of the random weights.
+
+    Raises:
+        CoPropError: unknown model, or a second insert.
+        CheckpointError: weights that are unsafe, damaged or of another model.
+    """
+    config = config_of(model)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        if checkpoint is None:
+            network = _random_network(AOTNetwork(config))
+        else:
+            state = checkpoint if isinstance(checkpoint, Mapping) else read_state_dict(checkpoint)
+            what = "the state dict" if isinstance(checkpoint, Mapping) else f"'{checkpoint}'"
+            network = AOTNetwork.from_state(config, state, what=what)
+        if insert is not None:
+            if network.audio_insert is not None:
+                raise CoPropError(
+                    "the checkpoint holds an audio insert already; train that one, or take plain weights."
+                )
+            network.audio_insert = AudioInsert(network.level_widths, **insert)
+    return network
+
+
+def freeze_first_stages(network: AOTNetwork) -> None:
+    """The encoder's stem and stride-4 stage are not trained."""
+    for name, parameter in network.named_parameters():
+        if name.startswith(FIRST_STAGES[network.config.encoder]):
+            parameter.requires_grad_(False)
+
+
+def thaw_norms(module: nn.Module) -> None:
+    """Replace every frozen batch norm by one that is trained, with the same numbers and under the same names.
+
+    Its state dict has one entry more, ``num_batches_tracked``.
+    """
+    for name, child in list(module.named_children()):
+        if isinstance(child, FrozenBatchNorm):
+            norm = nn.BatchNorm2d(len(child.weight), device=child.weight.device)
+            norm.load_state_dict(child.state_dict(), strict=False)
+            setattr(module, name, norm)
+        else:
+            thaw_norms(child)
+
+
+@torch.no_grad()
+def _random_network(network: AOTNetwork) -> AOTNetwork:
+    """Random weights that signals pass with about their size."""
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1 and not name.startswith("encoder.") and "relative_emb" not in name:
+            nn.init.xavier_uniform_(parameter)
+        elif parameter.ndim == 4 and name.startswith("encoder."):
+            nn.init.kaiming_normal_(parameter, mode="fan_out", nonlinearity="relu")
+    # A patch that an object fills has an identity of about unit numbers.
+    nn.init.normal_(network.patch_wise_id_bank.weight, std=1 / PATCH_PX)
+    return network

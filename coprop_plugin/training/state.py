@@ -1,0 +1,119 @@
+"""A training's folder: its state to go on from, its weights to be used, its settings and its log.
+
+    training.pth         module, optimizer, random state, sampler and step: read again only to go on
+    weights.safetensors  what users of the trained thing read
+    run.json             the resolved settings
+    log.jsonl            a line a step
+
+Every file but the log is replaced in one step: a reader, or a training that goes on, finds the old or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..media.files import atomic_write
+from ..store.manifest import plain, versions
+
+FORMAT = "coprop-training/1"
+STATE, WEIGHTS, RUN, LOG = "training.pth", "weights.safetensors", "run.json", "log.jsonl"
+
+
+class RunFolder:
+    """Reads and writes the files of one training.
+
+    Args:
+        folder: made if it is not there.
+        settings: the resolved ones; a folder belongs to one of them.
+
+    Raises:
+        CheckpointError: the folder holds a training with other settings.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        self.folder, self._settings = Path(folder), plain(settings)
+        if (self.folder / RUN).is_file():
+            self._compare()
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write_run()
+
+    @property
+    def weights(self) -> Path:
+        """The file that users of what was trained read."""
+        return self.folder / WEIGHTS
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state, or ``None`` where the training has not saved any.
+
+        Raises:
+            CheckpointError: damaged, or not written by this project.
+        """
+        path = self.folder / STATE
+        if not path.is_file():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+            first = str(error).partition("\n")[0]
+            raise CheckpointError(f"'{path}' is damaged or no training state: {first[:160]}") from error
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise CheckpointError(f"'{path}' is not of the format '{FORMAT}'; it was written by something else.")
+        return state
+
+    def save(self, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+        """Replace state and weights. The state comes last: what it says to be saved is saved."""
+        content = save({name: value.detach().cpu().contiguous() for name, value in weights.items()})
+        with atomic_write(self.weights) as file:
+            file.write(content)
+        with atomic_write(self.folder / STATE) as file:
+            torch.save({"format": FORMAT, **state}, file)
+
+    def start_log(self, step: int) -> None:
+        """Keep the log's lines of the steps before ``step``: a killed training may have logged more than it saved."""
+        path = self.folder / LOG
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if path.is_file() else []
+        with atomic_write(path, "w") as file:
+            file.writelines(lines)
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Add a line."""
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _write_run(self) -> None:
+        with atomic_write(self.folder / RUN, "w") as file:
+            content = {"format": FORMAT, "settings": self._settings, "versions": dict(versions())}
+            file.write(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+    def _compare(self) -> None:
+        path = self.folder / RUN
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["settings"]
+            old = {name: _flat(found[name]) for name in found}
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"'{path}' describes no training; name a new folder.") from error
+        new = {name: _flat(self._settings[name]) for name in self._settings}
+        differing = [
+            f"{name} was {old.get(name)}, is now {new.get(name)}"
+            for name in sorted({*old, *new})
+            if old.get(name) != new.get(name)
+        ]
+        if differing:
+            raise CheckpointError(
+                f"'{self.folder}' holds a training with other settings: {'; '.join(differing)}. "
+                "Repeat the command that began it to go on, or name a new folder."
+            )
+
+
+def _flat(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
