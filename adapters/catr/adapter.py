@@ -13,7 +13,6 @@ from ..sound import load_vggish
 from ..variants import Checkpoint, Variant, load_variant
 from .network import CLIP_FRAMES, UNUSED, Catr, choose_mask
 
-NETWORK_PX = 448
 VARIANTS = (Variant("catr", "pvt_v2_b5", lambda _: Catr(), UNUSED),)
 
 
@@ -58,7 +57,7 @@ class CatrAdapter(PublishedAdapter):
         self.vggish = vggish.to(self.device)
 
     def answer(self, batch: Batch, *, alone: bool) -> Tensor:
-        frames = F.interpolate(batch.frames, (NETWORK_PX, NETWORK_PX), mode="bilinear")
+        frames = F.interpolate(batch.frames, scale_factor=2, mode="bilinear")  # 448 x 448
         heard = self.vggish(batch.examples)
         # With equal frames one is enough, but its sound must still be heard five times (the softmax counts tokens).
         audio = heard[:, None].expand(-1, CLIP_FRAMES, -1) if alone else heard.unflatten(0, (-1, CLIP_FRAMES))
