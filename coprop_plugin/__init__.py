@@ -55,5 +55,8 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if "mmengine" in sys.modules:  # a config or a tool of OpenMMLab imports us: make our names known there
+# A config or a tool of OpenMMLab imports us: make our names known there, now or as soon as mmengine is imported.
+if "mmengine" in sys.modules:
     importlib.import_module("coprop_plugin.registry")
+else:
+    importlib.import_module("coprop_plugin.openmmlab").await_mmengine()

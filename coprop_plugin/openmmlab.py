@@ -1,7 +1,7 @@
 """What OpenMMLab's packages need to run on today's Python and torch, and to find this package's configs.
 
 Each patch says why it is there and when it goes away. Nothing of a full mmcv is replaced, and no check of torch's
-loader is switched off. Importing ``coprop_plugin`` applies them only where mmengine is loaded already.
+loader is switched off. Importing ``coprop_plugin`` applies them where mmengine is loaded, or later when it is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -47,6 +48,35 @@ def prepare_mmengine() -> None:
         and importlib.util.find_spec(EXTENSION) is None
     ):
         _stand_in_for_operators()
+
+
+class _AwaitMMEngine:
+    """A finder that finds nothing of its own: it has our names registered at the end of mmengine's import.
+
+    Why: a config's ``__import__('coprop_plugin')`` does nothing where a script imported us before mmengine. Goes away:
+    once mmengine looks for the packages that it is extended by (entry points).
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "mmengine":
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                sys.meta_path.remove(self)
+                execute(module)
+                importlib.import_module("coprop_plugin.registry")
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+def await_mmengine() -> None:
+    """Have this package's names registered as soon as mmengine is imported."""
+    sys.meta_path.insert(0, _AwaitMMEngine())
 
 
 class MissingOperators(ModuleType):

@@ -1,26 +1,31 @@
 """Mend the masks of an mmsegmentation model by two lines in its config.
 
-    python examples/inherit_config.py -o out    # makes a small data set and a model with random weights
+    python examples/inherit_config.py -o out                         # makes a small data set and a model
+    python examples/inherit_config.py my_config.py my_model.pth      # or take your own
 
 The config below is a whole one of mmsegmentation, inherited; ``coprop_plugin::_base_/coprop.py`` adds the hook. The base
-model's metrics stay what they were, ``coprop/…`` stands beside them. The same file runs under mmsegmentation's own
-``tools/test.py``: the end of the first line imports this package before the bases are looked up.
+model's metrics stay what they were, ``coprop/…`` stands beside them. The model has random weights: it paints at random,
+also while nothing sounds, and that is what the hook mends. The same config runs under mmsegmentation's own
+``tools/test.py``: the end of its first line imports this package before the bases are looked up.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from coprop_plugin.datasets.write import write_dataset
-from coprop_plugin.engine.run import read_config, test_config
+from coprop_plugin.engine.run import build_model, read_config, test_config
 
 CONFIG = """\
 _base_ = ['mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py', 'coprop_plugin::_base_/coprop.py'] \\
     if __import__('coprop_plugin') else []
 
 norm_cfg = dict(type='BN')
-model = dict(  # your model; this one is small and knows nothing
+model = dict(  # yours
     pretrained=None,
     data_preprocessor=dict(size=None),
     backbone=dict(depth=18, base_channels=8, norm_cfg=norm_cfg),
@@ -35,32 +40,39 @@ test_dataloader = dict(
     dataset=dict(
         type='AVSBenchDataset', data_root=r'{data}', split='test', unit='frame',
         pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAVSMasks'), dict(type='PackAVSInputs')]))
-test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU', 'mFscore']), dict(type='AVSMetric')]
+test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU', 'mFscore']), dict(type='AVSMetric', detail='headline')]
 """
 
 
-def make_example(folder: Path) -> Path:
-    """A small data set in AVSBench's MS3 layout, and the config."""
-    data = folder / "data"
+def make_example(folder: Path) -> tuple[Path, Path]:
+    """A small data set in AVSBench's MS3 layout; the config over it, and a checkpoint with random weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, config, checkpoint = (folder / name for name in ("data", "my_config.py", "model.pth"))
     if not data.exists():
-        write_dataset(data, kind="ms3", videos=2, splits=("test",), size=(64, 64))
-    config = folder / "my_config.py"
+        write_dataset(data, kind="ms3", videos=4, splits=("test",), size=(64, 64))
     config.write_text(CONFIG.format(data=data.absolute()))
-    return config
+    torch.manual_seed(0)
+    model: Any = build_model(read_config(str(config)))
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=3)  # else it would say "background" everywhere
+    torch.save({"state_dict": model.state_dict()}, checkpoint)
+    return config, checkpoint
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", nargs="?", help="weights of the model; without them it is random")
-    parser.add_argument("-o", "--out", default="out", type=Path, help="folder for data, config and logs")
+    parser.add_argument("config", nargs="?", type=Path, help="your config; without it an example is made")
+    parser.add_argument("checkpoint", nargs="?", type=Path, help="weights of its model")
+    parser.add_argument("-o", "--out", default="out", type=Path, help="folder for the example and the logs")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.config and not arguments.checkpoint:
+        parser.error("give the config and its checkpoint, or neither for an example")
 
-    config = read_config(str(make_example(arguments.out)), work_dir=arguments.out / "work")
-    metrics = test_config(config, arguments.checkpoint)
+    config, checkpoint = (arguments.config, arguments.checkpoint) if arguments.config else make_example(arguments.out)
+    metrics = test_config(read_config(str(config), work_dir=arguments.out / "work"), str(checkpoint))
     for name in metrics:
         if not name.startswith("coprop/"):
             print(f"{name:<32} before {metrics[name]:8.4f}   after {metrics[f'coprop/{name}']:8.4f}")
+    print(f"the same by the command line: coprop test {config} {checkpoint}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from coprop_plugin.adapters.variants import Variant
 from coprop_plugin.audio.vggish import VGGish
 from coprop_plugin.datasets.write import Simulation, write_dataset
 from coprop_plugin.engine.config_files import config_names, find_config
+from coprop_plugin.engine.coprop_hook import CoPropHook
 from coprop_plugin.engine.run import read_config, test_config as run_test, train_config
 from coprop_plugin.errors import CheckpointError, PredictionError
 
@@ -75,7 +76,8 @@ def expected_classes(name: str) -> int:
 def test_data_hooks_and_metrics_are_built(name: str, benchmarks: Path) -> None:
     config = config_over(name, benchmarks)
     with DefaultScope.overwrite_default_scope(config.default_scope):
-        assert [type(HOOKS.build(hook)).__name__ for hook in config.custom_hooks] == ["CoPropHook"]
+        (hook,) = map(HOOKS.build, config.custom_hooks)
+        assert type(hook) is CoPropHook and hook.base == ("scores" if name in PUBLISHED else "labels")
         for split in ("train", "val", "test"):
             if not (loader := config.get(f"{split}_dataloader")):
                 continue

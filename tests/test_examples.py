@@ -42,6 +42,18 @@ def test_saved_masks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         run("saved_masks.py", str(video), monkeypatch=monkeypatch)
 
 
+def test_inherit_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    run("inherit_config.py", "-o", str(out), monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    rows = [line.split() for line in printed.splitlines() if " before " in line and " after " in line]
+    assert [row[0] for row in rows][:2] == ["aAcc", "mIoU"]
+    assert all(row[-3] != row[-1] for row in rows[:2])  # the hook did something
+    assert f"coprop test {out / 'my_config.py'} {out / 'model.pth'}" in printed
+    with pytest.raises(SystemExit):
+        run("inherit_config.py", str(out / "my_config.py"), monkeypatch=monkeypatch)
+
+
 @pytest.mark.heavy
 def test_wrap_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     make_example(tmp_path, seed=14, simulate_as="lag:1")

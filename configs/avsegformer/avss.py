@@ -1,4 +1,4 @@
-_base_ = ['../_base_/datasets/avss_clips.py', '../_base_/coprop.py', '../_base_/runtime.py']
+_base_ = ['../_base_/datasets/avss_clips.py', '../_base_/coprop_scores.py', '../_base_/runtime.py']
 model = dict(
     type='AdapterModel',
     adapter=dict(

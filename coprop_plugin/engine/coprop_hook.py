@@ -10,6 +10,7 @@ from mmengine.structures import BaseDataElement
 
 from ..coprop import CoProp, Result
 from ..errors import CoPropError
+from ..parts import Kind
 from ..structures import Clip, ControlPoints, Prediction
 from .mirror import built_parts
 from .refining import RefiningHook
@@ -40,7 +41,7 @@ class CoPropHook(RefiningHook):
         fusion: Any = "consensus",
         **options: Any,
     ) -> None:
-        parts = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
+        parts: dict[Kind, Any] = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
         super().__init__(parts, **options)
         self.method = CoProp(**built_parts(parts))
 
@@ -64,7 +65,7 @@ class AudioInsertPropagatorHook(RefiningHook):
     def __init__(
         self, *, propagator: Any = "flow", fusion: Any = "replace", prefix: str = "propagated", **options: Any
     ) -> None:
-        parts = {"propagator": propagator, "fusion": fusion}
+        parts: dict[Kind, Any] = {"propagator": propagator, "fusion": fusion}
         super().__init__(parts, prefix=prefix, **options)
         self.parts = built_parts(parts)
 

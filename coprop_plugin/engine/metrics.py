@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -15,6 +15,7 @@ from ..metrics.table import protocols
 from ..structures import ControlPoints, Prediction
 from .videos import IGNORED, Classes, Kept, SampleInfo, prediction_of_logits
 
+Detail = Literal["headline", "all"]
 KEPT_KEYS = {"pred_sem_seg", "gt_sem_seg", "seg_logits", "control_points"}
 
 
@@ -28,17 +29,26 @@ class AVSMetric(BaseMetric):
         protocol: a name or several.
         use: of samples that are frames, the ``labels`` or the model's ``scores`` (``seg_logits``); a clip's sample from
             ``AdapterModel(keep='scores')`` brings its scores itself.
+        detail: ``all`` numbers of the protocols, or the ``headline`` ones, which are no part of another.
         options: those of mmengine's ``BaseMetric`` (``prefix``, ``collect_device``).
 
     Raises:
         CoPropError: an unknown protocol; in the loop, a video that is not whole on one process.
     """
 
-    def __init__(self, *, protocol: str | Sequence[str] = "avsbench", use: Kept = "labels", **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        protocol: str | Sequence[str] = "avsbench",
+        use: Kept = "labels",
+        detail: Detail = "all",
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        if use not in get_args(Kept):
-            raise unknown_name("value of use", use, get_args(Kept))
-        self.use = use
+        for option, given, allowed in (("use", use, Kept), ("detail", detail, Detail)):
+            if given not in get_args(allowed):
+                raise unknown_name(f"value of {option}", given, get_args(allowed))
+        self.use, self.detail = use, detail
         self.protocol = protocol if isinstance(protocol, str) else tuple(protocol)
         protocols(self.protocol)  # an unknown name is an error now, not after the epoch
         self._open: dict[str, dict[int, Mapping[str, Any]]] = {}
@@ -70,7 +80,7 @@ class AVSMetric(BaseMetric):
             )
         return super().evaluate(size)
 
-    def compute_metrics(self, results: list[str]) -> dict[str, float | None]:
+    def compute_metrics(self, results: list[str]) -> dict[str, float]:
         """The numbers of all videos of all processes; equal to those of a single process."""
         total = Scorer(self.protocol)
         for text in results:
@@ -78,11 +88,12 @@ class AVSMetric(BaseMetric):
         scores = total.compute()
         by_protocol = {scores["protocol"]: scores} if "about" in scores else scores
         return {
-            f"{name}/{metric}": value
+            f"{name}/{metric}": float(value)
             for name, part in by_protocol.items()
             if isinstance(part, Mapping)
             for metric, value in part.items()
             if metric not in ("protocol", "about") and value is not None
+            if self.detail == "all" or "/" not in metric
         }
 
     def _scored(self, info: SampleInfo, frames: Sequence[Mapping[str, Any]]) -> str:

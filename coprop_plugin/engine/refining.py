@@ -22,6 +22,7 @@ from mmengine.structures import BaseDataElement
 
 from ..coprop import Result
 from ..errors import CoPropError, unknown_name
+from ..parts import Kind
 from ..store.manifest import plain
 from ..structures import Clip, Prediction
 from .dump import check_visualizer, show_video, write_video
@@ -55,7 +56,7 @@ class RefiningHook(Hook):
 
     def __init__(
         self,
-        parts: Mapping[str, Any],
+        parts: Mapping[Kind, Any],
         *,
         prefix: str = "coprop",
         base: Kept = "labels",

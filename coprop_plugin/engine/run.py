@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,38 @@ def _parsed(option: str) -> tuple[str, Any]:
         return key, value
 
 
+def build_model(config: Any) -> Any:
+    """The model of a config, as its runner builds it: without weights."""
+    from mmengine.registry import MODELS, DefaultScope
+
+    prepare_openmmlab()
+    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmengine")):
+        return MODELS.build(config.model)
+
+
 def test_config(config: Any, checkpoint: str | None = None) -> dict[str, float]:
     """What ``runner.test()`` returns, as plain numbers: the base model's metrics and ``coprop/…`` beside them."""
-    metrics = _runner(config, checkpoint).test()
+    with _leaving_together():
+        metrics = _runner(config, checkpoint).test()
     return {name: float(value) for name, value in metrics.items()}
 
 
 def train_config(config: Any, checkpoint: str | None = None, *, resume: bool = False) -> None:
     """Train the config's model, from a checkpoint where one is given (``resume``: with its optimizer and epoch)."""
     config.resume = resume
-    _runner(config, checkpoint).train()
+    with _leaving_together():
+        _runner(config, checkpoint).train()
+
+
+@contextmanager
+def _leaving_together() -> Iterator[None]:
+    """The processes of ``torchrun`` end at the same time: gloo aborts one whose neighbour is gone while it still talks."""
+    from torch import distributed
+
+    yield
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def _runner(config: Any, checkpoint: str | None) -> Any:

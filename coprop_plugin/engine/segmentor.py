@@ -12,6 +12,7 @@ from mmengine.structures import BaseDataElement, PixelData
 
 from ..coprop import CoProp
 from ..errors import CoPropError
+from ..parts import Kind
 from .mirror import built_parts
 from .refining import undisturbed_randomness
 from .videos import Classes, SampleInfo, Video, clip_of
@@ -47,7 +48,7 @@ class CoPropSegmentor(BaseModel):
         self.segmentor = segmentor if isinstance(segmentor, BaseModel) else MODELS.build(segmentor)
         self.data_preprocessor = self.segmentor.data_preprocessor
         self.classes = Classes.of({"classes": tuple(classes)})
-        parts = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
+        parts: dict[Kind, Any] = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
         self.method = CoProp(**built_parts(parts))
         self.register_state_dict_post_hook(_names_of_the_base)
         self.register_load_state_dict_pre_hook(_names_of_the_wrapper)

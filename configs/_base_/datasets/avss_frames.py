@@ -51,11 +51,11 @@ test_dataloader = dict(
         pipeline=pipeline))
 val_evaluator = [
     dict(type='mmseg.IoUMetric', iou_metrics=['mIoU', 'mFscore']),
-    dict(type='AVSMetric', protocol='avsbench'),
-    dict(type='AlignmentMetric'),
+    dict(type='AVSMetric', protocol='avsbench', detail='headline'),
+    dict(type='AlignmentMetric', detail='headline'),
 ]
 test_evaluator = [
     dict(type='mmseg.IoUMetric', iou_metrics=['mIoU', 'mFscore']),
-    dict(type='AVSMetric', protocol='avsbench'),
-    dict(type='AlignmentMetric'),
+    dict(type='AVSMetric', protocol='avsbench', detail='headline'),
+    dict(type='AlignmentMetric', detail='headline'),
 ]

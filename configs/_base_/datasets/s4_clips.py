@@ -27,5 +27,11 @@ test_dataloader = dict(
         split='test',
         unit='clip',
         pipeline=pipeline))
-val_evaluator = [dict(type='AVSMetric', protocol='avsbench'), dict(type='AlignmentMetric')]
-test_evaluator = [dict(type='AVSMetric', protocol='avsbench'), dict(type='AlignmentMetric')]
+val_evaluator = [
+    dict(type='AVSMetric', protocol='avsbench', detail='headline'),
+    dict(type='AlignmentMetric', detail='headline'),
+]
+test_evaluator = [
+    dict(type='AVSMetric', protocol='avsbench', detail='headline'),
+    dict(type='AlignmentMetric', detail='headline'),
+]
