@@ -81,6 +81,14 @@ def test_a_place_where_nothing_can_be_kept_is_told(tmp_path: Path) -> None:
         AnswerCache(tmp_path / "file" / "cache")
 
 
+def test_a_job_goes_on_when_the_cache_is_cleared_under_it(tmp_path: Path) -> None:
+    model = Cached(Counting(), AnswerCache(tmp_path / "cache"))
+    answers = model.ask([REQUEST])
+    assert clear(tmp_path / "cache") > 0
+    assert model.ask([REQUEST]) == model.ask([REQUEST]) == answers and model.calls == 2
+    assert stat.S_IMODE(model.cache.path.stat().st_mode) == 0o600
+
+
 def test_failures_are_not_kept(tmp_path: Path) -> None:
     class Moody(Counting):
         def ask(self, requests):
@@ -102,7 +110,7 @@ def test_it_is_bounded_and_the_oldest_goes_first(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path, max_answers=5)
     for i in range(12):
         cache.put(f"k{i}", "m", Answer(str(i)))
-    assert cache.info()["answers"] == 5
+    assert sum(cache.count().values()) == 5
     assert cache.get("k6") is None and cache.get("k7") == Answer("7")
 
 
@@ -123,7 +131,7 @@ def test_two_processes_at_once_corrupt_nothing(tmp_path: Path) -> None:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
     cache = AnswerCache(tmp_path)
-    assert cache.info()["answers"] == 60
+    assert cache.count() == {"m": 60}
     assert all(cache.get(f"shared{i}") == Answer(f"answer {i}", (1.0, i / 20)) for i in range(20))
 
 
@@ -131,7 +139,7 @@ def test_a_damaged_file_is_told_and_can_be_cleared(tmp_path: Path) -> None:
     AnswerCache(tmp_path).path.write_bytes(b"this is no database" * 100)
     with pytest.raises(CoPropError, match=r"cannot be used.*coprop cache clear"):
         AnswerCache(tmp_path)
-    assert clear(tmp_path) == 1900 and AnswerCache(tmp_path).info()["answers"] == 0
+    assert clear(tmp_path) == 1900 and AnswerCache(tmp_path).count() == {}
 
 
 def test_info_and_clear_on_the_command_line(
@@ -143,5 +151,7 @@ def test_info_and_clear_on_the_command_line(
     facts = json.loads(capsys.readouterr().out)
     assert (facts["answers"], facts["models"], facts["path"]) == (1, {"counting": 1}, str(tmp_path / "answers.sqlite"))
     assert main(["cache", "info"]) == 0 and "1 answers" in capsys.readouterr().out
+    assert main(["cache", "info", "--folder", str(tmp_path / "none")]) == 0 and "0 answers" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()  # a look makes nothing
     assert main(["cache", "clear"]) == 0
     assert not (tmp_path / "answers.sqlite").exists()

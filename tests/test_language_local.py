@@ -270,6 +270,40 @@ def test_damaged_models_are_told(tmp_path: Path) -> None:
         LocalModel(folder).load()
 
 
+def test_no_code_of_a_model_is_run(tmp_path: Path) -> None:
+    """The files that a repository with its own code has: they are there, and nobody looks at them."""
+    folder = tiny_language.qwen2_audio(tmp_path / "model")
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
+    for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
+        settings = json.loads((folder / name).read_text())
+        classes = ("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoProcessor", "AutoFeatureExtractor")
+        settings["auto_map"] = {**dict.fromkeys(classes, "evil.Evil"), "AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+        (folder / name).write_text(json.dumps(settings))
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('the template was used') }}")
+    try:
+        answer = LocalModel(folder).chat([OPENING], tone(5), BitList(5))
+        assert isinstance(read_flags(answer.text, 5), Marked)
+    except CoPropError as error:
+        assert "cannot be loaded" in str(error)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "<|endoftext|>"])
+def test_answers_end_where_the_model_says_so(end: str, folders: dict[str, Path]) -> None:
+    """Either end of Qwen's: of a turn, or of a text."""
+    model = LocalModel(folders["qwen2_audio"], max_new_tokens=12)
+    network, tokenizer, _ = model.load()
+    steps = []
+
+    def insist(module, given, output):
+        steps.append(1)
+        output.logits[..., tokenizer.convert_tokens_to_ids(end)] = 1e4
+
+    network.register_forward_hook(insist)
+    assert model.chat([OPENING], tone(2)).text == "" and len(steps) == 1
+
+
 def test_weights_that_lack_are_told(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

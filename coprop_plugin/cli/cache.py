@@ -19,13 +19,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..control_points.language.cache import AnswerCache, clear
+    from ..control_points.language.cache import clear, info
 
     if args.action == "clear":
         freed = clear(args.folder)
         print(json.dumps({"freed_bytes": freed}) if args.json else f"removed, {freed / 1e6:.1f} MB freed")
         return 0
-    facts = AnswerCache(args.folder).info()
+    facts = info(args.folder)
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0

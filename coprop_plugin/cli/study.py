@@ -18,7 +18,9 @@ HELP = "Compare policies, propagators and control points on clips whose truth is
 EXAMPLES = """\
   coprop study plug-in --seeds 100-139
   coprop study plug-in --composed clips/ --simulators lag,flicker --propagators flow --json
-  coprop study control-points --seeds 100-139"""
+  coprop study control-points --seeds 100-139
+  coprop study control-points --data-root AVSBench --dataset ms3 --predictions preds/ --table-2b \\
+      --lm-server http://127.0.0.1:8000/v1 --examples D.json"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

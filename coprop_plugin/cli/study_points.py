@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         "rows": rows,
         "propagation": refined,
         "published": published_rows() if args.table_2b else [],
-        "notes": notes_of(args, rows),
+        "notes": notes_of(args, rows, refined),
     }
     if args.json:
         print(json.dumps(told, indent=2))
@@ -104,7 +104,7 @@ def _progress(name: str) -> None:
     print(f"  {name}", file=sys.stderr, flush=True)
 
 
-def notes_of(args: argparse.Namespace, rows: list[dict[str, Any]]) -> list[str]:
+def notes_of(args: argparse.Namespace, rows: list[dict[str, Any]], refined: list[dict[str, Any]]) -> list[str]:
     """What a reader of the numbers must know."""
     notes = []
     if any(row["answers_by"] for row in rows):
@@ -112,6 +112,8 @@ def notes_of(args: argparse.Namespace, rows: list[dict[str, Any]]) -> list[str]:
             "Rows of rcpg are those of the model under 'answers by', and of the fallback where it stood in. They say "
             "nothing about Qwen unless that model is Qwen; tiny and recorded ones show that the way works, not how well."
         )
+    if any(row["clips_from"].startswith("AVSS") for row in refined):
+        notes.append("M_J and M_F of AVSS are means over 71 classes; those that never occur count 0, as published.")
     if args.table_2b and not args.vggish:
         notes.append("The paper's cosine row hears features of a trained network; cosine-logmel stands in for it here.")
     return notes

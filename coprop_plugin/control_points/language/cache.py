@@ -19,6 +19,9 @@ from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
 FILE_NAME = "answers.sqlite"
 MAX_ANSWERS = 500_000  # about 200 MB
 WAIT_S = 60.0
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT, text TEXT, p_change TEXT, written_s REAL)"
+)
 
 
 def cache_folder() -> Path:
@@ -42,9 +45,17 @@ class AnswerCache:
     def __init__(self, folder: str | Path | None = None, *, max_answers: int = MAX_ANSWERS) -> None:
         self.folder = cache_folder() if folder is None else Path(folder)
         self.max_answers = max_answers
+        with self._open():
+            pass
+
+    @property
+    def path(self) -> Path:
+        return self.folder / FILE_NAME
+
+    def _make(self) -> None:
+        """The file, before SQLite opens it: so it never is readable by others, not even for a moment."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Made before SQLite opens it, so that it never is readable by others, not even for a moment.
             file = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
             try:
                 os.fchmod(file, 0o600)  # one that was copied here may be readable by others
@@ -55,22 +66,18 @@ class AnswerCache:
                 f"answers cannot be kept in '{self.folder}' ({error.strerror}); name another folder with "
                 "COPROP_CACHE_DIR, or rcpg:cache=off."
             ) from error
-        with self._open() as table:
-            table.execute(
-                "CREATE TABLE IF NOT EXISTS answers "
-                "(key TEXT PRIMARY KEY, model TEXT, text TEXT, p_change TEXT, written_s REAL)"
-            )
-
-    @property
-    def path(self) -> Path:
-        return self.folder / FILE_NAME
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one transaction: nothing is shared between threads or held over a fork."""
+        """A connection for one transaction: nothing is shared between threads or held over a fork.
+
+        The file may have been cleared away since the last one.
+        """
+        self._make()
         table = sqlite3.connect(self.path, timeout=WAIT_S)
         try:
             with table:
+                table.execute(TABLE)
                 yield table
         except sqlite3.DatabaseError as error:
             raise CoPropError(
@@ -97,16 +104,22 @@ class AnswerCache:
                 "DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (self.max_answers,)
             )
 
-    def info(self) -> dict[str, Any]:
-        """Where it lies, its size, and answers by model."""
+    def count(self) -> dict[str, int]:
+        """Answers by model."""
         with self._open() as table:
-            models = dict(table.execute("SELECT model, count(*) FROM answers GROUP BY model ORDER BY model").fetchall())
-        return {
-            "path": str(self.path),
-            "bytes": self.path.stat().st_size,
-            "answers": sum(models.values()),
-            "models": models,
-        }
+            return dict(table.execute("SELECT model, count(*) FROM answers GROUP BY model ORDER BY model").fetchall())
+
+
+def info(folder: str | Path | None = None) -> dict[str, Any]:
+    """Where the cache lies, its size, and answers by model; nothing is made where there is none.
+
+    Raises:
+        CoPropError: the file there is no cache.
+    """
+    path = (cache_folder() if folder is None else Path(folder)) / FILE_NAME
+    models = AnswerCache(path.parent).count() if path.is_file() else {}
+    size = path.stat().st_size if path.is_file() else 0
+    return {"path": str(path), "bytes": size, "answers": sum(models.values()), "models": models}
 
 
 def clear(folder: str | Path | None = None) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 LONGEST_WINDOW_S = 30.0  # more frames in one list than this are miscounted anyway
 END_OF_TURN = "<|im_end|>"
+END_OF_TEXT = "<|endoftext|>"  # ends answers too
 
 
 class LocalModel(AudioLanguageModel):
@@ -162,12 +163,13 @@ class LocalModel(AudioLanguageModel):
             requests[0].seed,
         )
         pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end_id
+        ends = [end_id, *tokenizer.convert_tokens_to_ids([END_OF_TEXT])]
         bits = constraint and BitListProcessor(tokenizer, constraint, prompt_tokens=prompt_tokens, end_id=end_id)
         sampled = {} if seed is None else {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0}
         # Stated in full: a checkpoint's own generation config may sample, or punish repeated zeros.
         config = GenerationConfig(
             max_new_tokens=len(bits.plan) if bits else self.max_new_tokens,
-            eos_token_id=end_id,
+            eos_token_id=[end for end in ends if end is not None],
             pad_token_id=pad_id,
             repetition_penalty=1.0,
             **(sampled or {"do_sample": False}),
