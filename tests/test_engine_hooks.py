@@ -21,7 +21,7 @@ from coprop_plugin.engine.videos import Classes, SampleInfo, Video, prediction_o
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.metrics.scorer import Scorer
 from coprop_plugin.store import read_result
-from coprop_plugin.structures import ControlPoints, Prediction
+from coprop_plugin.structures import Prediction
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -234,18 +234,3 @@ def test_a_video_that_is_not_whole_is_an_error(data: Path, tmp_path: Path) -> No
     settings.custom_hooks[0]["max_open_frames"] = 2
     with pytest.raises(CoPropError, match="wait for the rest of their videos"):
         Runner.from_cfg(settings).test()
-
-
-def test_parts_of_a_config_have_two_names() -> None:
-    from coprop_plugin.engine.mirror import build_part
-
-    assert type(build_part("propagator", {"type": "coprop_plugin.Hold", "_scope_": "mmseg"})) is type(
-        build_part("propagator", "hold")
-    )
-    points = build_part("control_points", {"name": "every_k", "k": 2})
-    assert isinstance(points, type(build_part("control_points", {"type": "EveryK", "k": 2})))
-    with pytest.raises(CoPropError, match=r"unknown propagator 'Flwo'.*Did you mean 'Flow'"):
-        build_part("propagator", {"type": "Flwo"})
-    with pytest.raises(CoPropError, match="does not take these options"):
-        build_part("propagator", {"type": "Hold", "speed": 2})
-    assert isinstance(ControlPoints(np.array([1, 0])), ControlPoints)
