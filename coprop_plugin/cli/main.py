@@ -1,6 +1,7 @@
 """The command ``coprop``: finds the verb, parses its flags, turns errors into one clear line.
 
-Each verb is a module of this folder with ``HELP``, ``EXAMPLES``, ``configure(parser)`` and ``run(args) -> int``;
+Each verb is a module of this folder with ``HELP``, ``EXAMPLES``, ``configure(parser)`` and ``run(args) -> int``
+(``SUBJECTS`` names the modules of what else the verb can be asked for, as ``coprop train propagator``);
 only the verb that was asked for is imported, so ``coprop --help`` stays fast.
 """
 
@@ -26,7 +27,7 @@ VERBS = {
     "data": "check a benchmark on disk",
     "report": "make the HTML report of a refined clip again",
     "test": "test an OpenMMLab config's model, before and after refinement (runs the config as code)",
-    "train": "train an OpenMMLab config's model (runs the config as code)",
+    "train": "train an OpenMMLab config's model (runs the config as code), or a propagator",
     "configs": "list, show or locate the OpenMMLab configs that come with the package",
     "checkpoint": "say which model a weights file fits, or write it as safetensors",
     "cache": "show or remove the kept answers of audio language models",
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb not in VERBS:
             raise unknown_name("command", verb, VERBS)
         module = importlib.import_module(f"coprop_plugin.cli.{verb}")
+        if rest and rest[0] in getattr(module, "SUBJECTS", {}):
+            module = importlib.import_module(f"coprop_plugin.cli.{module.SUBJECTS[rest[0]]}")
+            verb = f"{verb} {rest.pop(0)}"
         parser = argparse.ArgumentParser(
             prog=f"coprop {verb}",
             description=module.HELP,

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         videos=args.videos,
         seed=args.seed,
         splits=tuple(args.split or ("train", "val", "test")),
-        size=_size(args.size),
+        size=size_of(args.size),
         onsets=args.onsets,
         simulations=simulations,
         progress=lambda videos: track(videos, "writing clips", console=Console(stderr=True)),
@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
+    """``"224x224"`` as height and width."""
     height, cross, width = str(text).partition("x")
     if not (cross and height.isdecimal() and width.isdecimal()):
         raise CoPropError(f"--size is height x width in pixels, as 224x224; got '{text}'.")

@@ -36,12 +36,12 @@ def starting_network(
     Args:
         model: a published model's name.
         checkpoint: its weights, with an insert or without; ``None``: random ones.
-        insert: options of :class:`AudioInsert` for a network that has none yet: a new one changes nothing until it
-            is trained.
+        insert: options of :class:`AudioInsert`. A new one changes nothing until it is trained; one that the
+            checkpoint holds is trained on, and must be of this form.
         seed: of the random weights.
 
     Raises:
-        CoPropError: unknown model, or a second insert.
+        CoPropError: unknown model, or an insert of another form.
         CheckpointError: weights that are unsafe, damaged or of another model.
     """
     config = config_of(model)
@@ -81,6 +81,25 @@ def thaw_norms(module: nn.Module) -> None:
             setattr(module, name, norm)
         else:
             thaw_norms(child)
+
+
+def _same_form(found: AudioInsert | None, wanted: AudioInsert) -> AudioInsert | None:
+    """The checkpoint's insert, if it has one and it is of the wanted form."""
+    if found is None:
+        return None
+    forms = [
+        {
+            "heard": insert.heard,
+            "audio_dim": insert.audio_dim,
+            "context_frames": int(insert.context_frames),
+            "levels": "all" if len(insert.levels) > 1 else "last",
+            "identity": insert.identity is not None,
+        }
+        for insert in (found, wanted)
+    ]
+    if forms[0] != forms[1]:
+        raise CoPropError(f"the checkpoint's audio insert is {forms[0]}, asked for is {forms[1]}; ask for the former.")
+    return found
 
 
 @torch.no_grad()

@@ -118,16 +118,16 @@ def draw_sequence(
 def windows_of(labelled: LabelledClip, rule: SequenceRule) -> list[tuple[int, int, int]]:
     """All ``(start, stop, first)``: segments merged over the missed points, and where in it a sequence can begin.
 
-    The first frame shows an object and lies in the first of the merged segments; the sequence reaches over the
-    first missed point, and a later frame has a mask.
+    The first frame shows an object and lies in the first of the merged segments, and a later frame of the sequence
+    has a mask. Whether the sequence reaches over the missed point is left open: a network must not learn from the
+    frames' number alone that something changes.
     """
     starts = np.append(np.flatnonzero(labelled.flags), len(labelled.flags)).tolist()
     sets = _sets(labelled)
     windows = []
     for i in range(len(starts) - 1 - rule.missed_points):
         start, change, stop = starts[i], starts[i + 1], starts[i + 1 + rule.missed_points]
-        earliest = max(start, change - rule.length + 1) if rule.missed_points else start
-        for first in range(earliest, min(change, stop - 1)):
+        for first in range(start, min(change, stop - 1)):
             followed = any(s is not None for s in sets[first + 1 : min(stop, first + rule.length)])
             if sets[first] and followed:
                 windows.append((start, stop, first))

@@ -1,0 +1,156 @@
+"""``coprop train propagator``: AOT with the sound inserted, from AOT's weights or from scratch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CoPropError
+from .synth import size_of
+
+if TYPE_CHECKING:
+    from ..propagators.guides import AudioFeatures
+    from ..training.loop import Outcome
+
+HELP = """Train a propagator: the audio insert on top of AOT's weights (default), all of it, or plain AOT.
+A stopped training goes on with the same command; OUT/weights.safetensors is for --propagator-checkpoint."""
+EXAMPLES = """\
+  coprop train propagator --model r50_aotl --checkpoint R50_AOTL_PRE_YTB_DAV.pth --data AVSBench/AVSS \\
+      --audio vggish --audio-checkpoint vggish.pth -o runs/insert
+  coprop train propagator --model aott --audio none --data synth:moc:0-7999 --masks visible --size 97x97 -o runs/aott
+  coprop train propagator --model aott --checkpoint runs/aott/weights.safetensors --train all --missed-points 1 \\
+      --data synth:moc:10000-13999 --size 97x97 -o runs/heard
+  coprop refine video.mp4 --masks preds/ --propagator aott --propagator-checkpoint runs/heard/weights.safetensors -o out/"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of the training")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    what = parser.add_argument_group("what")
+    what.add_argument("--model", default="r50_aotl", help="aott, aots, aotb, aotl, r50_aotl, swinb_aotl or r50_deaotl")
+    what.add_argument("--checkpoint", metavar="FILE", help="weights to start from (none: from scratch)")
+    what.add_argument(
+        "--train", choices=("insert", "all"), help="which part (default: the insert; all where there is none)"
+    )
+    what.add_argument(
+        "--audio", choices=("logmel", "vggish", "none"), default="logmel", help="what the insert hears (logmel)"
+    )
+    what.add_argument("--audio-checkpoint", metavar="FILE", help="VGGish's weights")
+    what.add_argument("--audio-context", type=int, default=0, metavar="K", help="frames to each side heard too (0)")
+    what.add_argument("--levels", choices=("all", "last"), default="all", help="encoder levels with an insert (all)")
+    what.add_argument("--identity", action="store_true", help="the sound enters the objects' identities as well")
+    what.add_argument("--shuffled", action="store_true", help="every sequence hears another one (a study's control)")
+    _add_data(parser.add_argument_group("data"))
+    _add_schedule(parser.add_argument_group("schedule"))
+
+
+def _add_data(group: Any) -> None:
+    group.add_argument(
+        "--data", required=True, metavar="DATA", help="synth:KIND:FIRST-LAST (seeds), or the folder of a data set"
+    )
+    group.add_argument("--split", default="train", help="of a data set (train)")
+    group.add_argument("--masks", choices=("sounding", "visible"), default="sounding", help="of synthetic clips")
+    group.add_argument("--size", default="465x465", metavar="HxW", help="of the frames (465x465; Swin: 464x464)")
+    group.add_argument("--length", type=int, default=5, metavar="T", help="frames of a sequence (5)")
+    group.add_argument("--missed-points", type=int, default=0, metavar="N", help="control points left out of each (0)")
+
+
+def _add_schedule(group: Any) -> None:
+    from ..training.schedule import Schedule
+
+    for name, kind, text in (
+        ("steps", int, "updates in all"),
+        ("batch", int, "sequences of a step"),
+        ("learning_rate", float, "after the warm-up"),
+        ("final_rate", float, "at the end"),
+        ("save_every", int, "steps between saved states"),
+        ("seed", int, "of everything that is drawn"),
+    ):
+        default = Schedule.__dataclass_fields__[name].default
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({default})")
+    group.add_argument("--budget-s", type=float, metavar="S", help="stop and save after so many seconds")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..training.loop import train
+    from ..training.schedule import Schedule
+
+    def show(step: int, line: Mapping[str, float]) -> None:
+        if step % max(1, min(20, args.steps // 20)) == 0:
+            print(f"  step {step} of {args.steps}: loss {line['loss']:.4f}", file=sys.stderr, flush=True)
+
+    names = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
+    schedule = Schedule(**{name: getattr(args, name) for name in names})
+    if args.budget_s is not None and not (math.isfinite(args.budget_s) and args.budget_s > 0):
+        raise CoPropError(f"--budget-s is a positive number of seconds, got {args.budget_s}.")
+    outcome = train(_training(args), args.output, schedule=schedule, budget_s=args.budget_s, on_step=show)
+    _tell(outcome, schedule.steps, as_json=args.json)
+    return 0
+
+
+def _training(args: argparse.Namespace) -> Any:
+    """What the flags describe."""
+    from ..propagators.aot.runtime import choose_device
+    from ..store.manifest import digest
+    from ..training.networks import starting_network
+    from ..training.propagator import PropagatorTraining
+    from ..training.sequences import SequenceRule
+    from ..training.sources import open_source
+
+    size = size_of(args.size)
+    source = open_source(args.data, size=size, split=args.split, masks=args.masks)
+    insert = None
+    if args.audio != "none":
+        from ..propagators.guides import LOG_MEL_DIM
+
+        insert = {
+            "audio_dim": LOG_MEL_DIM if args.audio == "logmel" else 128,
+            "heard": args.audio,
+            "levels": args.levels,
+            "context_frames": args.audio_context,
+            "identity": args.identity,
+        }
+    network = starting_network(args.model, checkpoint=args.checkpoint, insert=insert, seed=args.seed)
+    return PropagatorTraining(
+        network.to(choose_device(args.device)),
+        source,
+        SequenceRule(
+            length=args.length, size=size, missed_points=args.missed_points, context_frames=args.audio_context
+        ),
+        part=args.train or ("all" if insert is None or args.checkpoint is None else "insert"),
+        pretrained=args.checkpoint is not None,
+        features=_features(args),
+        sound="shuffled" if args.shuffled else "true",
+        record={
+            "model": args.model,
+            "insert": insert,
+            "checkpoint": digest(args.checkpoint) if args.checkpoint else None,
+        },
+    )
+
+
+def _features(args: argparse.Namespace) -> AudioFeatures | None:
+    from ..propagators.guides import log_mel_features, vggish_features
+
+    if args.audio == "none":
+        return None
+    if args.audio == "logmel":
+        return log_mel_features
+    if not args.audio_checkpoint:
+        raise CoPropError("--audio vggish needs --audio-checkpoint FILE; --audio logmel needs no weights.")
+    return vggish_features(args.audio_checkpoint)
+
+
+def _tell(outcome: Outcome, steps: int, *, as_json: bool) -> None:
+    told = {"steps": outcome.step, "finished": outcome.finished, "weights": str(Path(outcome.weights))}
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    rest = "" if outcome.finished else f" of {steps}; the same command goes on"
+    print(f"{outcome.weights}: {outcome.step} steps{rest}")
