@@ -295,6 +295,14 @@ def test_bad_words_on_the_command_line(
     assert message in capsys.readouterr().err
 
 
+def test_a_whole_benchmark_takes_the_same_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["rescore", "preds", "--data-root", "data", "-o", str(tmp_path / "out"), "--lm-model", "/no/such/model"]
+    assert main([*words, "--control-points", "rcpg"]) == 2
+    assert "preds" in capsys.readouterr().err  # the model is looked at when the plan is made, after the folders
+    assert main(words) == 2
+    assert "belong to --control-points rcpg, not to 'changepoint'" in capsys.readouterr().err
+
+
 def test_other_options_of_no_back_end_are_told(tmp_path: Path) -> None:
     with pytest.raises(CoPropError, match="does not take these options"):
         parts.build("control_points", {"name": "rcpg", "server": "http://127.0.0.1:1/v1", "wings": 2, "cache": "off"})

@@ -87,7 +87,11 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
     """The parts as the manifest keeps them: names resolved to dicts."""
     from .. import parts
 
-    given = {k: getattr(args, k) for k in ("control_points", "propagator", "fusion")}
+    given = {
+        "control_points": options.control_points_of(args),
+        "propagator": args.propagator,
+        "fusion": args.fusion,
+    }
     method = {k: parts.parse(v) if isinstance(v, str) else dict(v) for k, v in given.items()}
     if args.propagator_checkpoint:
         method["propagator"]["checkpoint"] = args.propagator_checkpoint
