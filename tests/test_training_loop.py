@@ -106,6 +106,11 @@ class TestBadInput:
         with pytest.raises(CheckpointError, match=r"other settings: schedule was .*Repeat the command"):
             train(Toy(), whole, schedule=replace(SCHEDULE, seed=2))
 
+    def test_settings_may_be_mended_before_anything_was_saved(self, tmp_path: Path) -> None:
+        with pytest.raises(Killed):
+            train(Toy(), tmp_path, schedule=SCHEDULE, on_step=stop_after(1))
+        assert train(Toy(), tmp_path, schedule=replace(SCHEDULE, steps=2)).finished
+
     def test_no_data(self, tmp_path: Path) -> None:
         with pytest.raises(CoPropError, match="the data set is empty"):
             train(Toy(0), tmp_path, schedule=SCHEDULE)
@@ -141,8 +146,9 @@ class TestBadInput:
         with pytest.raises(CheckpointError, match=r"not of the format|does not fit what is trained"):
             train(Toy(), tmp_path, schedule=SCHEDULE)
 
-    def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
-        (tmp_path / RUN).write_text("[1]")
+    @pytest.mark.parametrize("content", ["[1]", "{", '{"format": "coprop-result/1", "settings": {}}'], ids=str)
+    def test_a_folder_of_something_else(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / RUN).write_text(content)
         with pytest.raises(CheckpointError, match="describes no training"):
             train(Toy(), tmp_path, schedule=SCHEDULE)
 

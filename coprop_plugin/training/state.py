@@ -41,9 +41,10 @@ class RunFolder:
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         self.folder, self._settings = Path(folder), plain(settings)
-        if (self.folder / RUN).is_file():
-            self._compare()
-        else:
+        found = self._read_run()
+        if found is not None and (self.folder / STATE).is_file():
+            self._compare(found)
+        else:  # nothing was saved yet: settings that turned out wrong may be mended
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write_run()
 
@@ -95,16 +96,22 @@ class RunFolder:
             content = {"format": FORMAT, "settings": self._settings, "versions": dict(versions())}
             file.write(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
-    def _compare(self) -> None:
+    def _read_run(self) -> dict[str, Any] | None:
         path = self.folder / RUN
+        if not path.is_file():
+            return None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))["settings"]
-            old = {name: _flat(found[name]) for name in found}
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"'{path}' describes no training; name a new folder.") from error
-        new = {name: _flat(self._settings[name]) for name in self._settings}
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("settings"), dict):
+            raise CheckpointError(f"'{path}' describes no training; name a new folder.")
+        return found["settings"]
+
+    def _compare(self, old: Mapping[str, Any]) -> None:
+        new = self._settings
         differing = [
-            f"{name} was {old.get(name)}, is now {new.get(name)}"
+            f"{name} was {json.dumps(old.get(name))}, is now {json.dumps(new.get(name))}"
             for name in sorted({*old, *new})
             if old.get(name) != new.get(name)
         ]
@@ -113,7 +120,3 @@ class RunFolder:
                 f"'{self.folder}' holds a training with other settings: {'; '.join(differing)}. "
                 "Repeat the command that began it to go on, or name a new folder."
             )
-
-
-def _flat(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
