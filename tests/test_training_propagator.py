@@ -54,7 +54,7 @@ def held(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in weights.items()}
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["aott", *(pytest.param(m, marks=pytest.mark.heavy) for m in MODELS if m != "aott")])
 @pytest.mark.parametrize("own", [False, True])
 def test_gradients_reach_everything_that_is_trained(model: str, own: bool) -> None:
     """Guards the networks against shortcuts that are right at inference only."""
@@ -121,6 +121,7 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path: Path, part: str) -> None:
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.heavy
 def test_killed_and_resumed_from_scratch(tmp_path: Path) -> None:
     options = {"part": "all", "scratch": True, "insert": None}
     train(training(**options), tmp_path / "whole", schedule=SCHEDULE)
@@ -130,6 +131,7 @@ def test_killed_and_resumed_from_scratch(tmp_path: Path) -> None:
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.heavy
 def test_it_learns_a_sequence_by_heart(tmp_path: Path) -> None:
     one = SyntheticSource("s4", 0, 1, SIZE, masks="visible")
     rule = SequenceRule(length=2, size=SIZE, num_identities=2, flip_share=0)

@@ -54,11 +54,8 @@ def starting_network(
             what = "the state dict" if isinstance(checkpoint, Mapping) else f"'{checkpoint}'"
             network = AOTNetwork.from_state(config, state, what=what)
         if insert is not None:
-            if network.audio_insert is not None:
-                raise CoPropError(
-                    "the checkpoint holds an audio insert already; train that one, or take plain weights."
-                )
-            network.audio_insert = AudioInsert(network.level_widths, **insert)
+            wanted = AudioInsert(network.level_widths, **insert)
+            network.audio_insert = _same_form(network.audio_insert, wanted) or wanted
     return network
 
 
