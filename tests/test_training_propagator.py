@@ -150,6 +150,8 @@ def test_shuffled_sequences_hear_each_other() -> None:
     true, shuffled = (batch.audio.own.unflatten(0, (3, 2)) for batch in drawn)
     assert torch.equal(true.flip(1), shuffled) and not torch.equal(true, shuffled)
     assert torch.equal(drawn[0].images, drawn[1].images) and torch.equal(drawn[0].labels, drawn[1].labels)
+    with pytest.raises(CoPropError, match="needs a batch of 2 or more"):
+        training(sound="shuffled").batch([0], np.random.default_rng(0))
 
 
 def test_training_and_inference_compute_the_same(tmp_path: Path) -> None:
