@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 import toy_runner as toy
+from mmengine.evaluator import DumpResults, Evaluator
 from mmengine.hooks import Hook
 from mmengine.structures import BaseDataElement, PixelData
 from toy_runner import Runner
 
 from coprop_plugin.coprop import CoProp
 from coprop_plugin.datasets.avsbench import open_dataset
-from coprop_plugin.engine.refining import undisturbed_randomness
+from coprop_plugin.engine.refining import second_evaluator, undisturbed_randomness
 from coprop_plugin.engine.videos import Classes, SampleInfo, Video, prediction_of_logits
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.media.images import read_rgb
 from coprop_plugin.metrics.scorer import Scorer
 from coprop_plugin.store import read_result
 from coprop_plugin.structures import Prediction
@@ -117,14 +119,23 @@ def test_scores_refine_as_in_the_library(data: Path, tmp_path: Path) -> None:
             assert metrics[f"{prefix}avsbench/{name}"] == pytest.approx(expected[name], abs=1e-6)
 
 
-def test_numbers_are_in_the_scalars_file_and_several_hooks_live_together(data: Path, tmp_path: Path) -> None:
+def log_of(folder: Path) -> str:
+    (file,) = folder.rglob("*.log")
+    return file.read_text()
+
+
+def test_numbers_are_in_the_log_line_and_the_scalars_file_and_several_hooks_live_together(
+    data: Path, tmp_path: Path
+) -> None:
     hooks = [
         {"type": "CoPropHook"},
         {"type": "CoPropHook", "prefix": "paper", "fusion": {"type": "Replace"}, "propagator": "hold"},
     ]
-    metrics, _, runner = run(data, tmp_path / "run", hooks)
+    metrics, _, runner = run(data, tmp_path / "run", hooks, log_level="INFO")
     assert {"mIoU", "coprop/mIoU", "paper/mIoU"} == set(metrics)
     scalars = json.loads(next((tmp_path / "run").rglob("*.json")).read_text())
+    (line,) = [line for line in log_of(tmp_path / "run").splitlines() if "(test) [8/8]" in line]
+    assert all(f"{name}: {value:.4f}" in line for name, value in metrics.items())
     assert {name: scalars[name] for name in metrics} == pytest.approx(metrics)
     assert runner.message_hub.get_scalar("test/coprop/mIoU").current() == metrics["coprop/mIoU"]
 
@@ -147,7 +158,11 @@ def test_control_points_in_metainfo_and_propagation_from_them(data: Path, tmp_pa
 
 def test_training_is_not_disturbed_and_the_best_is_saved_by_the_refined_metric(data: Path, tmp_path: Path) -> None:
     histories = {}
-    for name, hooks in (("without", []), ("with", [{"type": "CoPropHook", "fusion": "replace"}])):
+    out = tmp_path / "masks"  # written by each epoch anew
+    for name, hooks in (
+        ("without", []),
+        ("with", [{"type": "CoPropHook", "fusion": "replace", "output_dir": str(out)}]),
+    ):
         settings = toy.config(data, tmp_path / name, hooks=hooks)
         loader = settings.pop("test_dataloader")
         settings.pop("test_cfg")
@@ -163,7 +178,6 @@ def test_training_is_not_disturbed_and_the_best_is_saved_by_the_refined_metric(d
                 "checkpoint": {
                     "type": "CheckpointHook",
                     "save_best": "coprop/mIoU" if hooks else "mIoU",
-                    "rule": "greater",
                 }
             },
         )
@@ -173,6 +187,7 @@ def test_training_is_not_disturbed_and_the_best_is_saved_by_the_refined_metric(d
         assert runner.val()["mIoU"]
     assert histories["with"] == histories["without"] != 0
     assert list((tmp_path / "with").glob("best_coprop*mIoU_epoch_*.pth"))
+    assert read_result(out / "ms3_0000000").prediction.num_frames == 5
     # torch's safe loader takes mmengine's checkpoint, log histories included
     checkpoint = torch.load(tmp_path / "with" / "epoch_2.pth", weights_only=True)
     assert "val/coprop/mIoU" in checkpoint["message_hub"]["log_scalars"]
@@ -190,11 +205,43 @@ def test_random_numbers_go_on_as_if_nothing_had_drawn() -> None:
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
 
 
-def test_overlays_reach_the_visualizer(data: Path, tmp_path: Path) -> None:
+def test_overlays_show_both_sides_through_the_visualizer(data: Path, tmp_path: Path) -> None:
     settings = toy.config(data, tmp_path / "run", hooks=[{"type": "CoPropHook", "overlays": 1}])
-    settings.visualizer["vis_backends"] = [{"type": "LocalVisBackend"}]
+    with pytest.raises(CoPropError, match=r"keeps nothing.*LocalVisBackend"):
+        Runner.from_cfg(settings).test()
+    settings.visualizer.update(name="both sides", vis_backends=[{"type": "LocalVisBackend"}])
     Runner.from_cfg(settings).test()
-    assert len(list((tmp_path / "run").rglob("vis_image/*.png"))) == 5
+    pictures = sorted((tmp_path / "run").rglob("vis_image/*.png"))
+    assert [path.name for path in pictures] == [f"coprop_ms3_0000000_{t}.png" for t in range(5)]
+    height, width = read_rgb(pictures[0]).shape[:2]
+    assert width > 2 * 240 - 1 and height > 240  # two panels, their names above and the sound below
+
+
+def test_the_report_shows_the_truth_scores_and_settings(data: Path, tmp_path: Path) -> None:
+    hook = {"type": "CoPropHook", "fusion": {"type": "Replace"}, "output_dir": str(tmp_path / "out"), "report": True}
+    run(data, tmp_path / "run", [hook])
+    folder = tmp_path / "out" / "ms3_0000000"
+    page = (folder / "report.html").read_text()
+    assert all(
+        words in page for words in ("mean frame IoU with the truth", "alignment_binary", "fusion.type", "Replace")
+    )
+    assert read_result(folder).manifest["configuration"] == {
+        "hook": "CoPropHook",
+        "control_points": "changepoint",
+        "propagator": "flow",
+        "fusion": {"type": "Replace"},
+        "base": "labels",
+    }
+
+
+def test_the_second_evaluator_is_the_first_ones_twin_with_files_of_its_own(tmp_path: Path) -> None:
+    metric = toy.Overlap(collect_device="cpu")
+    metric.output_dir, metric.results = str(tmp_path / "files"), [1.0]
+    first = Evaluator([metric, DumpResults(str(tmp_path / "dump.pkl"))])
+    first.dataset_meta = {"classes": ("background", "object")}
+    (twin,) = second_evaluator(first, "coprop").metrics
+    assert type(twin) is toy.Overlap and twin.results == [] and metric.results == [1.0]
+    assert twin.output_dir == str(tmp_path / "files" / "coprop") and twin.dataset_meta == first.dataset_meta
 
 
 def sample(frame: int = 0, **meta: Any) -> BaseDataElement:

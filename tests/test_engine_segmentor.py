@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import toy_runner as toy
 from toy_runner import LateModel, Runner
 
+from coprop_plugin.engine.run import read_config, test_config as run_test
 from coprop_plugin.engine.samplers import VideoBatchSampler
 from coprop_plugin.engine.segmentor import CoPropSegmentor
 from coprop_plugin.errors import CoPropError
@@ -38,6 +40,25 @@ def test_its_numbers_are_those_of_the_hook(tmp_path: Path) -> None:
         Runner.from_cfg(wrapped).test()
     with pytest.raises(CoPropError, match=r"needs sampler=dict\(type='VideoSampler'\), got list"):
         VideoBatchSampler([])
+
+
+def test_a_base_checkpoint_of_mmseg_is_loaded_as_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The example's EncoderDecoder and its checkpoint, once with the hook and once wrapped."""
+    make_example = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "inherit_config.py"))["make_example"]
+    config, checkpoint = make_example(tmp_path)
+    refined = {}
+    for way in ("hook", "wrapped"):
+        settings = read_config(str(config), work_dir=tmp_path / way)
+        settings.experiment_name = settings.visualizer["name"] = f"{tmp_path.name}-{way}"
+        if way == "wrapped":
+            settings.custom_hooks = []
+            settings.model = {"type": "CoPropSegmentor", "segmentor": settings.model}
+            settings.test_dataloader["batch_sampler"] = {"type": "VideoBatchSampler"}
+        refined[way] = run_test(settings, str(checkpoint))
+    assert "unexpected key" not in capfd.readouterr().out
+    hooked = refined["hook"]
+    assert refined["wrapped"] == {k.removeprefix("coprop/"): v for k, v in hooked.items() if k.startswith("coprop/")}
+    assert hooked["mIoU"] != hooked["coprop/mIoU"]
 
 
 @pytest.mark.parametrize("inside", ["alone", "in a module"])

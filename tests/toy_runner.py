@@ -92,7 +92,15 @@ def loader(data: Path, *, unit: str = "frame", batch_size: int = 2, sampler: str
     }
 
 
-def config(data: Path, work_dir: Path, *, hooks: list[dict[str, Any]], evaluator: Any = None, **options: Any) -> Config:
+def config(
+    data: Path,
+    work_dir: Path,
+    *,
+    hooks: list[dict[str, Any]],
+    evaluator: Any = None,
+    log_level: str = "WARNING",
+    **options: Any,
+) -> Config:
     return Config(
         {
             "work_dir": str(work_dir),
@@ -104,6 +112,6 @@ def config(data: Path, work_dir: Path, *, hooks: list[dict[str, Any]], evaluator
             "test_cfg": {},
             "custom_hooks": hooks,
             "visualizer": {"type": "Visualizer", "name": str(work_dir)},
-            "log_level": "WARNING",
+            "log_level": log_level,
         }
     )

@@ -26,12 +26,15 @@ class AdapterModel(BaseModel):
     Args:
         adapter: a name, ``dict(type=…)`` or an object.
         keep: ``scores`` keeps the prediction with its scores, ``labels`` its label maps only.
+        data_preprocessor: not used, adapters prepare their clips; MMEngine gives a config's own to every model.
 
     Raises:
         CoPropError: unknown adapter or option; training, which adapters do elsewhere; inputs that are no clips.
     """
 
-    def __init__(self, adapter: Any, *, keep: Literal["labels", "scores"] = "scores") -> None:
+    def __init__(
+        self, adapter: Any, *, keep: Literal["labels", "scores"] = "scores", data_preprocessor: Any = None
+    ) -> None:
         super().__init__()
         if keep not in ("labels", "scores"):
             raise unknown_name("value of keep", keep, ("labels", "scores"))

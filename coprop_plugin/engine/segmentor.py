@@ -29,6 +29,7 @@ class CoPropSegmentor(BaseModel):
     Args:
         segmentor: the wrapped model, or its config.
         classes: names of the labels, the background first.
+        data_preprocessor: the wrapped model's where its config names none; MMEngine gives a config's own to every model.
         control_points, propagator, fusion: as in :class:`coprop_plugin.CoProp`, or ``dict(type=…)``.
 
     Raises:
@@ -43,9 +44,13 @@ class CoPropSegmentor(BaseModel):
         control_points: Any = "changepoint",
         propagator: Any = "flow",
         fusion: Any = "consensus",
+        data_preprocessor: Any = None,
     ) -> None:
         super().__init__()
-        self.segmentor = segmentor if isinstance(segmentor, BaseModel) else MODELS.build(segmentor)
+        if not isinstance(segmentor, BaseModel):
+            inherited = {} if data_preprocessor is None else {"data_preprocessor": data_preprocessor}
+            segmentor = MODELS.build({**inherited, **segmentor})
+        self.segmentor = segmentor
         self.data_preprocessor = self.segmentor.data_preprocessor
         self.classes = Classes.of({"classes": tuple(classes)})
         parts: dict[Kind, Any] = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
