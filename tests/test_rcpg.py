@@ -283,7 +283,10 @@ def test_recorded_answers_run_the_command_line(tmp_path: Path, capsys: pytest.Ca
         (["--control-points", "rcpg:replay=none.json"], "cannot be read from 'none.json'"),
         (["--control-points", "rcpg:variant=two_step,model=x/y"], "unknown variant of rcpg"),
         (["--control-points", "rcpg:decoding=some,model=x/y"], "unknown decoding"),
-        (["--control-points", "rcpg:agreement=0,model=x/y"], "from 1 on"),
+        (["--control-points", "rcpg:agreement=0,model=x/y"], "agreement is a whole number from 1 on, got 0"),
+        (["--control-points", "rcpg:agreement=2.5,model=x/y"], "agreement is a whole number from 1 on, got 2.5"),
+        (["--control-points", "rcpg:window_s=ten,model=x/y"], "window_s is a whole number from 1 on, got 'ten'"),
+        (["--control-points", "rcpg:num_examples=-1,model=x/y"], "num_examples is a whole number from 0 on, got -1"),
         (["--control-points", "rcpg:replay=a.json,device=cpu"], "need no model, no server and no options"),
     ],
 )

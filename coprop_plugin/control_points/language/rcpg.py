@@ -97,8 +97,10 @@ class RCPG:
             raise unknown_name("variant of rcpg", variant, VARIANTS)
         if decoding not in ("constrained", "free"):
             raise unknown_name("decoding of rcpg", decoding, ("constrained", "free"))
-        if agreement < 1 or num_examples < 0 or (window_s is not None and window_s < 1):
-            raise CoPropError("agreement and window_s are whole numbers from 1 on, num_examples from 0 on.")
+        least = {"agreement": (agreement, 1), "num_examples": (num_examples, 0), "window_s": (window_s or 1, 1)}
+        for option, (value, minimum) in least.items():
+            if not isinstance(value, int) or value < minimum:
+                raise CoPropError(f"rcpg: {option} is a whole number from {minimum} on, got {value!r}.")
         self.variant, self.num_examples, self.agreement = variant, num_examples, agreement
         self.decoding, self.window_s, self.overlap_s = decoding, window_s, overlap_s
         self.document = read_document(examples) if isinstance(examples, str | Path) else examples
