@@ -14,6 +14,7 @@ import coprop_plugin as cp
 from coprop_plugin import parts
 from coprop_plugin.adapters.base import Adapter, build_adapter, check_count
 from coprop_plugin.errors import CoPropError, PredictionError
+from coprop_plugin.metrics.probability import probabilities
 from coprop_plugin.structures import Clip, Prediction, Sound, TimeBase
 
 GUIDE = Path(__file__).resolve().parent.parent / "adapters" / "README.md"
@@ -95,3 +96,20 @@ def test_the_worked_example_of_the_guide_runs(clip: Clip) -> None:
     alone = adapter.predict_frames(clip, [2])
     assert adapter.frame_equals_clip
     np.testing.assert_array_equal(alone[2], whole.frame(2))
+
+
+def test_scores_that_combo_saves_are_what_its_evaluator_sees(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
+    names: dict = {}
+    exec(next(example for example in code if "def save_scores" in example), names)
+    scores = torch.from_numpy(np.random.default_rng(1).standard_normal((T, 2, 8, 12)).astype(np.float32))
+    names["save_scores"]([{"file_names": ["ms3/visual_frames/toy/toy_1.png"]}], [{"sem_seg": one} for one in scores])
+    prediction = cp.read_prediction("combo/toy.npy", clip=clip, kind="logit")
+    for t in range(T):
+        seen = torch.softmax(scores, dim=1)[t].numpy()
+        np.testing.assert_allclose(probabilities(prediction, t), seen, rtol=1e-5, atol=1e-6)
+    adapter = cp.build_adapter("saved_masks", path="combo", kind="logit")
+    np.testing.assert_allclose(adapter.predict(clip).frame(1), scores[1], rtol=1e-6)
