@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from tiny_language import CHUNK_S, MAKERS, tone
 from coprop_plugin.cli.main import main
 from coprop_plugin.control_points.language.families import FAMILIES
 from coprop_plugin.control_points.language.local import LocalModel
-from coprop_plugin.control_points.language.model import BitList, Message, ModelError, Request
+from coprop_plugin.control_points.language.model import Answer, BitList, Message, ModelError, Request
 from coprop_plugin.control_points.language.parse import Marked, read_flags
 from coprop_plugin.control_points.language.rcpg import RCPG
 from coprop_plugin.control_points.sound_only import clip_of_sound
@@ -302,6 +303,18 @@ def test_answers_end_where_the_model_says_so(end: str, folders: dict[str, Path])
 
     network.register_forward_hook(insist)
     assert model.chat([OPENING], tone(2)).text == "" and len(steps) == 1
+
+
+def test_a_checkpoints_own_way_of_decoding_counts_nothing(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders["qwen2_audio"], folder)
+    wild = {"do_sample": True, "temperature": 5.0, "num_beams": 2, "no_repeat_ngram_size": 1, "repetition_penalty": 1.5}
+    digits = LocalModel(folder).load()[1].convert_tokens_to_ids(["0", "1"])
+    (folder / "generation_config.json").write_text(json.dumps({**wild, "suppress_tokens": digits, "min_new_tokens": 9}))
+    questions = [Request((OPENING,), tone(5), constraint) for constraint in (None, BitList(5))]
+    answers = LocalModel(folder, max_new_tokens=8).ask(questions)
+    assert answers == LocalModel(folders["qwen2_audio"], max_new_tokens=8).ask(questions)
+    assert isinstance(answers[1], Answer)
 
 
 def test_weights_that_lack_are_told(tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ class LocalModel(AudioLanguageModel):
             )
         if extractor.sampling_rate != RATE_HZ:
             raise CoPropError(f"'{self.folder}' hears {extractor.sampling_rate} Hz; {RATE_HZ} Hz are supported.")
+        # A checkpoint's own way of decoding may sample, search in beams, or punish repeated zeros.
+        model.generation_config = transformers.GenerationConfig()
         return model.to(device).eval(), tokenizer, extractor
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
@@ -166,12 +168,10 @@ class LocalModel(AudioLanguageModel):
         ends = [end_id, *tokenizer.convert_tokens_to_ids([END_OF_TEXT])]
         bits = constraint and BitListProcessor(tokenizer, constraint, prompt_tokens=prompt_tokens, end_id=end_id)
         sampled = {} if seed is None else {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0}
-        # Stated in full: a checkpoint's own generation config may sample, or punish repeated zeros.
         config = GenerationConfig(
             max_new_tokens=len(bits.plan) if bits else self.max_new_tokens,
             eos_token_id=[end for end in ends if end is not None],
             pad_token_id=pad_id,
-            repetition_penalty=1.0,
             **(sampled or {"do_sample": False}),
         )
         devices = [model.device] if model.device.type == "cuda" else []
