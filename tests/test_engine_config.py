@@ -76,12 +76,21 @@ def test_plain_and_dotted_names_work_in_every_scope(
     assert "WARNING" not in capsys.readouterr().out
 
 
+BUILD = "from mmengine.registry import HOOKS; print(type(HOOKS.build(dict(type='{}', propagator=dict(type='Hold')))).__name__)"
+
+
 @pytest.mark.heavy
-def test_a_dotted_name_needs_no_import() -> None:
-    code = (
-        "from mmengine.registry import HOOKS\n"
-        "print(type(HOOKS.build(dict(type='coprop_plugin.CoPropHook', propagator=dict(type='Hold')))).__name__)"
-    )
+@pytest.mark.parametrize(
+    "code",
+    [
+        BUILD.format("coprop_plugin.CoPropHook"),
+        "import mmengine, coprop_plugin; " + BUILD.format("CoPropHook"),
+        "import coprop_plugin, mmengine; " + BUILD.format("CoPropHook"),
+        "import coprop_plugin, importlib.util as u; u.find_spec('mmengine'); " + BUILD.format("CoPropHook"),
+    ],
+    ids=["dotted", "mmengine first", "we first", "asked for, then imported"],
+)
+def test_names_are_known_whatever_was_imported_first(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "CoPropHook" and "WARNING" not in done.stdout
 

@@ -16,6 +16,7 @@ from toy_runner import Runner, brightness
 from coprop_plugin.adapters.callable import CallableAdapter
 from coprop_plugin.coprop import CoProp
 from coprop_plugin.datasets.avsbench import open_dataset
+from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.engine.adapter_model import AdapterModel
 from coprop_plugin.engine.avsbench import AVSBenchDataset
 from coprop_plugin.engine.metrics import AlignmentMetric, AVSMetric
@@ -65,6 +66,18 @@ def test_a_data_set_goes_to_workers_and_can_be_narrowed(data: Path) -> None:
         AVSBenchDataset(str(data), unit="frames")  # type: ignore[arg-type]
     with pytest.raises(CoPropError, match="masks of an AVSBenchDataset"):
         LoadAVSMasks()({"video_id": "x"})
+
+
+def test_training_takes_the_labelled_frames(tmp_path: Path) -> None:
+    """S4's training videos show a mask for their first frame alone."""
+    write_dataset(tmp_path / "s4", kind="s4", videos=2, splits=("train",), size=toy.SIZE)
+    labelled = AVSBenchDataset(str(tmp_path / "s4"), split="train", frames="labelled", pipeline=toy.PIPELINE)
+    assert [labelled.get_data_info(i)["frame_idx"] for i in range(len(labelled))] == [0, 0]
+    all_frames = AVSBenchDataset(str(tmp_path / "s4"), split="train", pipeline=toy.PIPELINE)
+    truth = [all_frames[i]["data_samples"].gt_sem_seg.data for i in range(len(all_frames))]
+    assert [bool((labels != 255).all()) for labels in truth] == [True, False, False, False, False] * 2
+    with pytest.raises(CoPropError, match="unknown value of frames 'label'"):
+        AVSBenchDataset(str(tmp_path / "s4"), split="train", frames="label")  # type: ignore[arg-type]
 
 
 class Infos:

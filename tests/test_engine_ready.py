@@ -6,7 +6,7 @@ import csv
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -24,10 +24,11 @@ from coprop_plugin.adapters.tpavi.adapter import VARIANTS as TPAVI
 from coprop_plugin.adapters.variants import Variant
 from coprop_plugin.audio.vggish import VGGish
 from coprop_plugin.datasets.write import Simulation, write_dataset
+from coprop_plugin.engine.avsbench import AVSBenchDataset
 from coprop_plugin.engine.config_files import config_names, find_config
 from coprop_plugin.engine.coprop_hook import CoPropHook
 from coprop_plugin.engine.run import read_config, test_config as run_test, train_config
-from coprop_plugin.errors import CheckpointError, PredictionError
+from coprop_plugin.errors import CheckpointError, CoPropError, PredictionError
 
 READY = [name for name in config_names() if not name.startswith("_base_")]
 PUBLISHED = [name for name in READY if name.split("/")[0] not in ("mmseg", "saved_masks")]
@@ -91,6 +92,21 @@ def test_data_hooks_and_metrics_are_built(name: str, benchmarks: Path) -> None:
         Evaluator(config.test_evaluator)
     if name.endswith("moc.py"):
         assert [dataset.get_data_info(i)["video_id"] for i in range(len(dataset))] == ["ms3_0000005"] * len(dataset)
+
+
+@pytest.mark.needs("data")
+@pytest.mark.parametrize("unit", ["frame", "clip"])
+def test_moc_is_a_data_set_by_rule(data: Path, unit: Literal["frame", "clip"]) -> None:
+    """Of the two composed MS3 clips one changes what sounds; its class masks stand in the AVSS set beside it."""
+    folder = data / "composed"
+    options: dict[str, Any] = {"layout": "ms3", "videos": "moc", "unit": unit}
+    moc = AVSBenchDataset(str(folder), semantic_root=str(folder / "avss"), **options)
+    assert {moc.get_data_info(i)["video_id"] for i in range(len(moc))} == {"o2_car_5s"}
+    assert len(moc) == (5 if unit == "frame" else 1)
+    with pytest.raises(CoPropError, match="Give the AVSS data set"):
+        AVSBenchDataset(str(folder), **options)
+    with pytest.raises(CoPropError, match="unknown subset of videos 'mco'"):
+        AVSBenchDataset(str(folder), layout="ms3", videos="mco")
 
 
 VGGISH = [Variant("vggish", "vggish", lambda _: VGGish())]
