@@ -1,6 +1,7 @@
-# The paper's policy: anchor at each segment's first frame, replace the others. Give the language model that finds the
-# control points and the propagator's checkpoint, for example
-#   custom_hooks[0]['control_points'] = dict(type='RCPG', …)
+# The paper's policy: anchor at each segment's first frame, replace the others. The language model that finds the control
+# points and the weights of the propagator are yours to give:
+#   control_points=dict(type='RCPG', model='…'),
+#   propagator=dict(type='AudioInsertPropagator', checkpoint='…', audio_checkpoint='…')
 custom_hooks = [
     dict(
         type='CoPropHook',
