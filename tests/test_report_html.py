@@ -340,5 +340,5 @@ def test_numbers_and_settings_as_text():
         "−0.500",
     ]
     rows = setting_rows({"propagator": {"name": "flow", "empty": {}}, "seed": 3, "long": "x" * 1000})
-    assert rows[1:] == [("propagator.empty", "{}"), ("propagator.name", "flow"), ("seed", "3")]
+    assert rows[1:] == [("propagator.empty", "–"), ("propagator.name", "flow"), ("seed", "3")]
     assert rows[0][1].endswith("… (1000 characters)") and len(rows[0][1]) < 450

@@ -14,8 +14,10 @@ from rescore_runs import plan_of, quick, write_benchmark
 from coprop_plugin.rescore.comparison import ClassRow, Comparison, make_comparison
 from coprop_plugin.rescore.folder import RunFolder
 from coprop_plugin.rescore.formats import csv_cell, latex_cell, to_csv, to_json, to_latex, to_text
+from coprop_plugin.rescore.notes import notes_of_intervals
 from coprop_plugin.rescore.pages import write_index
 from coprop_plugin.rescore.published import published
+from coprop_plugin.rescore.tables import reference_tables, result_tables
 
 EVIL = '=HYPERLINK("x")<script>alert(1)</script>&50%_{$^~}\\input\x1b[2J\n'
 
@@ -118,6 +120,31 @@ def test_published_numbers_are_marked_and_carry_their_protocol() -> None:
 def test_a_run_on_another_split_shows_no_published_numbers(run: tuple[RunFolder, Comparison]) -> None:
     manifest = {**run[1].manifest, "dataset": {**run[1].manifest["dataset"], "split": "val"}}
     assert "published" not in to_text(replace(run[1], manifest=manifest)).decode()
+
+
+def test_methods_stand_below_each_metric(run: tuple[RunFolder, Comparison], tmp_path: Path) -> None:
+    folder, comparison = run
+    plan = plan_of(folder.path.parent / "set", protocol="avsbench")
+    both = quick(plan, tmp_path / "two").comparison
+    table, beside = result_tables(both)[0], reference_tables(both)[0]
+    assert [row[:3] for row in table.rows] == [
+        (metric, "avsbench", method) for metric in ("M_J", "M_F (hard masks)") for method in ("lag-1", "flicker-2")
+    ]
+    assert (table.groups, result_tables(comparison)[0].groups) == (2, 0)
+    assert [row[:4] for row in beside.rows[:2]] == [
+        (f"lag-1, {side}", "–", "avsbench, M_F of hard masks", "this run") for side in ("before", "after")
+    ]
+    assert beside.rows[0][4] == table.rows[0][4]
+    html = (tmp_path / "two/index.html").read_text()
+    assert html.count('<tr class="group">') == 2
+
+
+def test_an_interval_beside_its_change_is_told(run: tuple[RunFolder, Comparison]) -> None:
+    row = next(row for row in run[1].rows if row.difference)
+    assert not list(notes_of_intervals([row]))
+    beside = replace(row, difference=replace(row.difference, low=9.0, high=9.5))
+    (note,) = notes_of_intervals([beside])
+    assert f"{row.metric} ({row.protocol})" in note
 
 
 def test_hard_masks_are_named_in_the_metric(run: tuple[RunFolder, Comparison]) -> None:

@@ -18,7 +18,10 @@ _CHART = (1000, 100)  # units of the drawing; it is stretched to the page
 
 
 class TableLike(Protocol):
-    """Unescaped text in rows; the first ``words`` columns are text, the others numbers."""
+    """Unescaped text in rows; the first ``words`` columns are text, the others numbers.
+
+    Rows that share the cells of the first ``groups`` columns get these as a heading (0: none).
+    """
 
     @property
     def title(self) -> str: ...
@@ -30,6 +33,8 @@ class TableLike(Protocol):
     def words(self) -> int: ...
     @property
     def note(self) -> str: ...
+    @property
+    def groups(self) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def seconds(value_s: float) -> str:
 
 def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Nested settings as ``(dotted name, value)`` rows by name; long values are cut, with their length."""
-    return sorted((name, _cut(str(value))) for name, value in _flat(settings, ""))
+    return sorted((name, _cut(_shown(value))) for name, value in _flat(settings, ""))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -89,6 +89,12 @@ def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _shown(value: Any) -> str:
+    """Lists as their items, a dash for what is empty."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return "–" if value is None or value == {} or not text else text
 
 
 def _cut(text: str) -> str:

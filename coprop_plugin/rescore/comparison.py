@@ -17,6 +17,7 @@ from ..metrics.scorer import VideoRecord
 from ..metrics.sums import ratio, totals
 from ..structures import AVSBENCH_NAMES
 from .folder import RunFolder
+from .notes import notes_of_intervals, notes_of_videos
 from .plan import Plan, Source, Task
 from .published import published
 
@@ -170,7 +171,7 @@ def make_comparison(plan: Plan, folder: RunFolder, *, draws: int = DRAWS) -> Com
         videos=tuple(videos),
         ranked_by=ranked_by,
         failures=failures,
-        notes=tuple(_notes(plan, counts)),
+        notes=(*notes_of_videos(plan, counts), *notes_of_intervals(rows)),
     )
 
 
@@ -277,18 +278,6 @@ def _failures(plan: Plan, folder: RunFolder) -> Iterable[tuple[str, str, str]]:
         path = folder.failure(task)
         if path.is_file():
             yield task.source.name, task.video.video_id, str(json.loads(path.read_bytes())["error"])
-
-
-def _notes(plan: Plan, counts: Mapping[str, int]) -> Iterable[str]:
-    yield from plan.notes
-    if plan.moc is not None and not plan.moc:
-        yield "No MOC subset: the set of sounding classes changes in no MS3 video of this split."
-    whole = len(plan.videos)
-    for name, count in counts.items():
-        if count < whole:
-            yield f"{name}: {count} of {whole} videos; the others failed, so its numbers are not those of the split."
-    if len(set(counts.values())) > 1:
-        yield "The methods were scored on different videos; compare their numbers with care."
 
 
 def _value(number: float) -> float | None:

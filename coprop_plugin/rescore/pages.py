@@ -65,6 +65,7 @@ def write_pages(plan: Plan, folder: RunFolder, comparison: Comparison, *, pages:
             scores=_score_rows(plan, record),
             settings={**comparison.manifest["configuration"], "method": task.source.name},
             notes=record["notes"],
+            title=f"{task.video.video_id}, {task.source.name}",
         )
         barriers.reached("page written")
         links[key] = page.relative_to(folder.path).as_posix()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .comparison import ALL, Comparison, Row
@@ -20,6 +20,7 @@ class Table:
         rows: as many cells each.
         words: columns of text (left-aligned); the others are numbers.
         note: below it.
+        groups: leading columns whose cells head the rows that share them, where a format can show that.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     words: int
     note: str = ""
+    groups: int = 0
 
 
 def result_tables(comparison: Comparison) -> list[Table]:
@@ -37,20 +39,23 @@ def result_tables(comparison: Comparison) -> list[Table]:
 
 
 def reference_tables(comparison: Comparison) -> list[Table]:
-    """Published numbers, and the scores of each class."""
+    """The run beside published numbers, and the scores of each class."""
     return [table for table in (_published(comparison), _classes(comparison)) if table.rows]
 
 
 def _scores(comparison: Comparison, subset: str) -> Table:
+    """Metric after metric, so that the methods stand one below the other."""
     rows = [row for row in comparison.rows if row.subset == subset and row.headline]
+    metrics = list(dict.fromkeys((row.protocol, row.metric) for row in rows))
+    rows.sort(key=lambda row: metrics.index((row.protocol, row.metric)))
     dataset = comparison.manifest["dataset"]
     where = f"{dataset['layout'].upper()} {dataset['split']}"
     return Table(
         title=where if subset == ALL else f"{where}, subset {subset}",
         header=(
-            "Method",
-            "Protocol",
             "Metric",
+            "Protocol",
+            "Method",
             "Videos",
             "Before",
             "After",
@@ -63,16 +68,22 @@ def _scores(comparison: Comparison, subset: str) -> Table:
         words=3,
         note="Shares in percent. Intervals: paired bootstrap over videos; p: two-sided sign test over videos. No "
         "interval where a protocol scores several videos together.",
+        groups=_groups(comparison),
     )
+
+
+def _groups(comparison: Comparison) -> int:
+    """The metric (or class) and its protocol head the rows of several methods; one method needs no heads."""
+    return 2 if len(comparison.manifest["methods"]) > 1 else 0
 
 
 def _score_cells(row: Row) -> tuple[str, ...]:
     interval, d = row.interval, row.difference
     unit = "" if row.unit in ("%", "") else f" ({row.unit})"
     return (
-        row.method,
-        row.protocol,
         row.metric + unit,
+        row.protocol,
+        row.method,
         str(row.videos),
         number(row.before),
         number(row.after),
@@ -84,34 +95,50 @@ def _score_cells(row: Row) -> tuple[str, ...]:
 
 
 def _published(comparison: Comparison) -> Table:
+    published = [
+        (f"{p.method} (published)", p.backbone, p.protocol, p.source, printed(p.m_j), printed(p.m_f))
+        for p in comparison.published
+    ]
     return Table(
-        title="Published numbers, as printed (not computed here)",
+        title="Beside published numbers",
         header=("Method", "Backbone", "Protocol", "Source", "M_J", "M_F"),
-        rows=tuple(
-            (f"{p.method} (published)", p.backbone, p.protocol, p.source, printed(p.m_j), printed(p.m_f))
-            for p in comparison.published
-        ),
+        rows=(*_own(comparison), *published) if published else (),
         words=4,
-        note="Test split of the real data set. Compare with numbers of this run under the same protocol only.",
+        note="Published numbers as printed, not computed here: test split of the real data set. Compare them with numbers "
+        "of this run under the same protocol only.",
     )
 
 
+def _own(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """This run's own M_J and M_F, before and after, in the columns of published ones."""
+    whole = [row for row in comparison.rows if row.subset == ALL]
+    for method, protocol in dict.fromkeys((row.method, row.protocol) for row in whole):
+        of = {row.metric.partition(" (")[0]: row for row in whole if (row.method, row.protocol) == (method, protocol)}
+        if {"M_J", "M_F"} <= of.keys():
+            rule = protocol + of["M_F"].metric.removeprefix("M_F").replace(" (", ", M_F of ").rstrip(")")
+            for side in ("before", "after"):
+                values = (number(getattr(of[metric], side)) for metric in ("M_J", "M_F"))
+                yield (f"{method}, {side}", DASH, rule, "this run", *values)
+
+
 def _classes(comparison: Comparison) -> Table:
+    rows = sorted(comparison.classes, key=lambda c: c.class_id)
     return Table(
         title="Per class",
-        header=("Method", "Protocol", "Class", "Frames", "M_J before", "M_J after", "M_F before", "M_F after"),
+        header=("Class", "Protocol", "Method", "Frames", "M_J before", "M_J after", "M_F before", "M_F after"),
         rows=tuple(
             (
-                c.method,
-                c.protocol,
                 c.name,
+                c.protocol,
+                c.method,
                 str(c.frames),
                 *map(number, (c.before_j, c.after_j, c.before_f, c.after_f)),
             )
-            for c in comparison.classes
+            for c in rows
         ),
         words=3,
         note="Means over the frames in which the truth or the prediction shows the class.",
+        groups=_groups(comparison),
     )
 
 
