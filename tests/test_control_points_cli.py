@@ -127,6 +127,18 @@ def test_the_study_of_a_benchmark_with_saved_predictions(
     assert main(words) == 0 and "the policy replace is the paper's" in capsys.readouterr().out
 
 
+@pytest.mark.needs("data")
+def test_class_masks_tell_the_changes_of_binary_ones(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["study", "control-points", "--data-root", str(data / "composed"), "--dataset", "ms3"]
+    words += ["--generators", "none", "--json"]
+    told = []
+    for more in ([], ["--semantic-root", str(data / "composed" / "avss")]):
+        assert main([*words, *more]) == 0
+        told += json.loads(capsys.readouterr().out)["rows"]
+    assert "binary masks" in told[0]["clips_from"] and told[1]["clips_from"] == "MS3 test"
+    assert told[0]["clips"] == told[1]["clips"] == 2 and told[0]["changes_true"] == told[1]["changes_true"] == 3
+
+
 def test_the_papers_table_with_recorded_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

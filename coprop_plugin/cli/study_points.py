@@ -37,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sets.add_argument("--data-root", metavar="DIR", help="a benchmark in AVSBench's layouts; points follow its masks")
     sets.add_argument("--dataset", choices=("auto", "s4", "ms3", "avss"), default="auto", help="which (default: auto)")
     sets.add_argument("--split", default="test", metavar="NAME", help="of the benchmark (test)")
+    sets.add_argument(
+        "--semantic-root", metavar="DIR", help="AVSS, whose class masks tell the true changes of S4 and MS3 videos"
+    )
     _add_generators(parser)
     bases = parser.add_argument_group("base models (adds M_J and M_F after propagation)")
     bases.add_argument(
@@ -191,12 +194,13 @@ def _dataset(args: argparse.Namespace) -> tuple[str, Iterator[Known]]:
     from ..study.clips import dataset_clips
 
     dataset = open_dataset(args.data_root, layout=args.dataset)
+    semantic = None if args.semantic_root is None else open_dataset(args.semantic_root, layout="avss")
     sources = [Source.parse(text) for text in args.predictions or ()]
     reading = {"kind": args.prediction_kind} if args.prediction_kind else {}
     name = f"{dataset.layout.name.upper()} {args.split}"
-    if not dataset.names:
-        name += " (binary masks: true changes are those between something and silence)"
-    return name, dataset_clips(dataset, split=args.split, sources=sources, reading=reading)
+    if not dataset.names and semantic is None:
+        name += " (binary masks: true changes are those between something and silence; see --semantic-root)"
+    return name, dataset_clips(dataset, split=args.split, semantic=semantic, sources=sources, reading=reading)
 
 
 def seeds_of(args: argparse.Namespace) -> range:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..control_points.events import BRIDGED_S, points_of_intervals
-from ..control_points.language.document import true_points
 from ..control_points.sound_only import clip_of_sound
 from ..datasets.avsbench import AVSBench
 from ..datasets.layouts import Video
+from ..datasets.moc import true_control_points
 from ..datasets.scene import Scene
 from ..datasets.simulators import simulate
 from ..errors import CoPropError
@@ -99,13 +99,19 @@ def sound_clips(folder: str | Path, intervals: str | Path, *, bridged_s: float =
 
 
 def dataset_clips(
-    dataset: AVSBench, *, split: str, sources: Sequence[Source] = (), reading: Mapping[str, Any] | None = None
+    dataset: AVSBench,
+    *,
+    split: str,
+    semantic: AVSBench | None = None,
+    sources: Sequence[Source] = (),
+    reading: Mapping[str, Any] | None = None,
 ) -> Iterator[Known]:
     """The videos of a split; control points by the paper's rule from the masks (A.1).
 
     Args:
         dataset: any of AVSBench's layouts.
-        split: ``train``, ``val`` or ``test``; scores of predictions need a mask for every frame.
+        split: ``train``, ``val`` or ``test``.
+        semantic: for S4 and MS3, the AVSS data set whose class masks of the same videos tell which category sounds.
         sources: saved predictions of base models.
         reading: options of ``read_prediction``.
 
@@ -115,7 +121,7 @@ def dataset_clips(
     for video in dataset.videos(split):
         clip, truth = dataset.clip(video), dataset.truth(video)
         bases = {source.name: _saved(source, video, clip, dataset, reading or {}) for source in sources}
-        yield Known(clip, true_points(dataset, video), truth, truth, bases)
+        yield Known(clip, true_control_points(dataset, video, semantic=semantic), truth, truth, bases)
 
 
 def _saved(source: Source, video: Video, clip: Clip, dataset: AVSBench, reading: Mapping[str, Any]) -> Prediction:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..control_points.language.document import true_points
 from ..datasets.avsbench import AVSBench, open_dataset
+from ..datasets.moc import true_control_points
 from ..datasets.schedule import clip_kind
 from ..datasets.synthetic import make_clip
 from ..errors import CoPropError, unknown_name
@@ -79,7 +79,7 @@ class AVSBenchSource:
         video = self._videos[item]
         clip, truth = self._dataset.clip(video), self._dataset.truth(video)
         labels = np.stack([truth.label_map(t) for t in range(clip.num_frames)])
-        return LabelledClip(clip, labels, true_points(self._dataset, video).flags)
+        return LabelledClip(clip, labels, true_control_points(self._dataset, video).flags)
 
     def describe(self) -> dict[str, Any]:
         return {"layout": self._dataset.layout.name, "split": self._split, "videos": len(self)}

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...datasets.avsbench import AVSBench
 from ...datasets.layouts import Video
+from ...datasets.moc import true_control_points
 from ...errors import CoPropError
 from ...media.files import atomic_write
-from ...structures import ControlPoints, Origin
-from ..from_masks import TRUE_MIN_AREA_PX, points_from_masks
 from .model import audio_sha256
 from .retrieval import Entry, plain_words
 
@@ -75,28 +72,16 @@ def annotate(dataset: AVSBench, *, progress: Callable[[int, int], None] = lambda
     return Document(dataset.layout.name, tuple(entries), tuple(notes))
 
 
-def true_points(dataset: AVSBench, video: Video) -> ControlPoints:
-    """A video's control points by its masks (paper A.1); one labelled frame means one source, hence no change.
-
-    Fills ``categories`` where the masks hold classes.
-
-    Raises:
-        CoPropError: files of the data set are missing or damaged.
-    """
-    num_frames = dataset.num_frames(video)
-    if len(dataset.layout.labelled(video, num_frames)) < num_frames:
-        return ControlPoints(np.arange(num_frames) == 0, origin=Origin("one labelled frame"))
-    points = points_from_masks(dataset.truth(video), min_area=TRUE_MIN_AREA_PX)
-    return points if dataset.names else replace(points, categories=None)
-
-
 def _entry(dataset: AVSBench, video: Video) -> Entry:
-    points = true_points(dataset, video)
-    seen = None if points.categories is None else {name for names in points.categories for name in names or ()}
+    points = true_control_points(dataset, video)
+    num_frames = len(points)
+    seen: tuple[str, ...] | None = None
+    if points.categories is not None and len(dataset.layout.labelled(video, num_frames)) == num_frames:
+        seen = tuple(sorted({name for names in points.categories for name in names or ()}))
     sound = dataset.clip(video).sound
     return Entry(
         video.video_id,
-        video.categories or None if seen is None else tuple(sorted(seen)),
+        video.categories or None if seen is None else seen,
         tuple(points.flags.astype(int).tolist()),
         video.original_id if video.original_id != video.video_id else "",
         audio_sha256(sound.samples, sound.rate_hz),
