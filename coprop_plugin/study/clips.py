@@ -19,7 +19,7 @@ from ..datasets.scene import Scene
 from ..datasets.simulators import simulate
 from ..errors import CoPropError
 from ..rescore.plan import Source
-from ..rescore.worker import held, locate
+from ..rescore.worker import locate
 from ..structures import Clip, ControlPoints, Prediction
 from .cases import composed_cases
 
@@ -33,7 +33,7 @@ class Known:
         points: the true control points.
         truth: masks of what sounds, a hard prediction, where there are any.
         pooled: the truth by which scores are pooled over clips: every clip of a set has its classes.
-        bases: what base models said, by name.
+        bases: what base models said, by name; read or drawn when looked at.
     """
 
     clip: Clip
@@ -128,7 +128,7 @@ def _saved(source: Source, video: Video, clip: Clip, dataset: AVSBench, reading:
     from ..adapters.saved_masks import read_prediction
 
     classes = {"classes": "avsbench"} if dataset.layout.name == "avss" else {}
-    return held(read_prediction(locate(source, video), clip=clip, **{**classes, **reading}))
+    return read_prediction(locate(source, video), clip=clip, **{**classes, **reading})
 
 
 def _of_scene(clip: Clip, scene: Scene, seed: int, simulators: Sequence[str]) -> Known:
@@ -146,12 +146,11 @@ def _of_scene(clip: Clip, scene: Scene, seed: int, simulators: Sequence[str]) ->
 def _simulated(scene: Scene, text: str, seed: int) -> Prediction:
     name, _, strength = text.partition(":")
     try:
-        made = simulate(scene, name, strength=float(strength or 1), seed=seed)
+        return simulate(scene, name, strength=float(strength or 1), seed=seed)
     except ValueError as error:
         if isinstance(error, CoPropError):
             raise
         raise CoPropError(f"a simulator is NAME or NAME:STRENGTH, as lag:1; got '{text}'.") from error
-    return Prediction(np.asarray(made.scores), made.kind, made.class_ids, names=made.names, source=text)
 
 
 def _json(path: Path) -> dict[str, Any]:

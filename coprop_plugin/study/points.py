@@ -14,6 +14,7 @@ from ..control_points.from_masks import FromMasks
 from ..errors import CoPropError
 from ..metrics.control_points import TOLERANCES, changes, list_sums, point_scores
 from ..metrics.onsets import paired
+from ..rescore.worker import held
 from ..structures import ControlPoints, Prediction
 from .clips import Known
 from .propagation import Propagation
@@ -121,13 +122,14 @@ def compare(
             if on_masks and not known.bases:
                 raise CoPropError(f"{min(on_masks)} looks at a base model's masks; name --simulators or --predictions.")
             progress(known.clip.clip_id)
-            for base_name, base in known.bases.items():
+            for base_name, read in known.bases.items():
+                base = held(read)
                 points = {name: found[name][i] for name in generators if name not in on_masks}
                 for name in on_masks:
                     tally = tallies.setdefault(f"{name} on {base_name}", Tally())
                     (points[name],) = tally.ask(generators[name], [known], base=base)
                 if propagation is not None:
-                    propagation.add(known, base_name, {name: points[name] for name in generators})
+                    propagation.add(known, base_name, base, {name: points[name] for name in generators})
     return [{"generator": name, **tally.row()} for name, tally in tallies.items()]
 
 

@@ -59,9 +59,8 @@ class Propagation:
     def __post_init__(self) -> None:
         self.propagator = parts.build("propagator", self.propagator)
 
-    def add(self, known: Known, base_name: str, points: Mapping[str, ControlPoints]) -> None:
+    def add(self, known: Known, base_name: str, base: Prediction, points: Mapping[str, ControlPoints]) -> None:
         """Refine one base prediction of a clip with the control points of every generator, and score all."""
-        base = known.bases[base_name]
         self._score((base_name, "", ""), known, base, None)
         for name, found in points.items():
             for policy in self.policies:
