@@ -12,6 +12,7 @@ import torch
 import toy_runner as toy
 from mmengine.evaluator import DumpResults, Evaluator
 from mmengine.hooks import Hook
+from mmengine.registry import TRANSFORMS
 from mmengine.structures import BaseDataElement, PixelData
 from toy_runner import Runner
 
@@ -23,7 +24,7 @@ from coprop_plugin.errors import CoPropError
 from coprop_plugin.media.images import read_rgb
 from coprop_plugin.metrics.scorer import Scorer
 from coprop_plugin.store import read_result
-from coprop_plugin.structures import Prediction
+from coprop_plugin.structures import ControlPoints, Prediction
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -37,8 +38,10 @@ class Witness(Hook):
         self.said: dict[tuple[str, int], torch.Tensor] = {}
         self.logits: list[torch.Tensor] = []
         self.metas: list[dict[str, Any]] = []
+        self.most_open = 0
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self.most_open = max(self.most_open, *(len(getattr(hook, "_videos", ())) for hook in runner.hooks))
         for sample in outputs:
             self.metas.append(dict(sample.metainfo_items()))
             self.said[sample.video_id, sample.get("frame_idx", -1)] = sample.pred_sem_seg.data.clone()
@@ -70,6 +73,7 @@ def test_base_outputs_and_metrics_are_bit_identical_and_batches_do_not_matter(da
         assert all(torch.equal(said.said[key], value) for key, value in said_alone.said.items())
         assert all(torch.equal(a, b) for a, b in zip(said.logits, said_alone.logits, strict=True))
         refined[batch_size] = metrics
+        assert said.most_open <= 1  # complete videos are refined and forgotten
     assert refined[1] == refined[4] == refined[64] and set(refined[1]) == {"coprop/mIoU"}
     assert refined[1]["coprop/mIoU"] != alone["mIoU"]
 
@@ -154,6 +158,26 @@ def test_control_points_in_metainfo_and_propagation_from_them(data: Path, tmp_pa
             np.testing.assert_array_equal(stored.prediction.label_map(t), said)
     with pytest.raises(CoPropError, match="RCPGHook"):
         run(data, tmp_path / "alone", [propagate])
+
+
+@TRANSFORMS.register_module(force=True)
+class KnownPoints:
+    """A data set of the user that knows the control points itself."""
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        return {**results, "control_points": ControlPoints(np.array([1, 0, 0, 1, 0]))}
+
+
+@pytest.mark.parametrize("unit", ["frame", "clip"])
+def test_control_points_of_the_data_set_are_propagated_from(data: Path, tmp_path: Path, unit: str) -> None:
+    hook = {"type": "AudioInsertPropagatorHook", "propagator": {"type": "Hold"}, "output_dir": str(tmp_path / "out")}
+    settings = toy.config(data, tmp_path / "run", hooks=[hook], unit=unit)
+    settings.test_dataloader.dataset.pipeline.insert(2, {"type": "KnownPoints"})
+    assert "propagated/mIoU" in Runner.from_cfg(settings).test()
+    for video in open_dataset(data).videos("test"):
+        stored = read_result(tmp_path / "out" / video.video_id)
+        assert stored.control_points.frames == (0, 3)
+        np.testing.assert_array_equal(stored.prediction.label_map(4), stored.base.label_map(3))
 
 
 def test_training_is_not_disturbed_and_the_best_is_saved_by_the_refined_metric(data: Path, tmp_path: Path) -> None:

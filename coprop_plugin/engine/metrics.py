@@ -13,7 +13,7 @@ from ..errors import CoPropError, unknown_name
 from ..metrics.scorer import Scorer
 from ..metrics.table import protocols
 from ..structures import ControlPoints, Prediction
-from .videos import IGNORED, Classes, Kept, SampleInfo, prediction_of_logits
+from .videos import IGNORED, Classes, Kept, SampleInfo, prediction_of_logits, smallest
 
 Detail = Literal["headline", "all"]
 KEPT_KEYS = {"pred_sem_seg", "gt_sem_seg", "seg_logits", "control_points"}
@@ -63,8 +63,7 @@ class AVSMetric(BaseMetric):
                 held = self._open.setdefault(info.video_id, {})
                 if info.frames[0] in held:
                     raise CoPropError(f"video '{info.video_id}': frame {info.frames[0]} came twice.")
-                kept = KEPT_KEYS if self.use == "scores" else KEPT_KEYS - {"seg_logits"}
-                held[info.frames[0]] = {key: value for key, value in sample.items() if key in kept}
+                held[info.frames[0]] = self._light(sample)
                 if len(held) < info.num_frames:
                     continue
                 frames = [held[t] for t in sorted(self._open.pop(info.video_id))]
@@ -95,6 +94,16 @@ class AVSMetric(BaseMetric):
             if metric not in ("protocol", "about") and value is not None
             if self.detail == "all" or "/" not in metric
         }
+
+    def _light(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """What is needed of a frame until its video is whole: maps on the CPU, labels in a byte or two a pixel."""
+        kept = {key: sample[key] for key in KEPT_KEYS & sample.keys()}
+        if self.use != "scores":
+            kept.pop("seg_logits", None)
+        for key in kept.keys() & {"pred_sem_seg", "gt_sem_seg", "seg_logits"}:
+            data = kept[key]["data"].cpu()
+            kept[key] = {"data": data if data.is_floating_point() else smallest(data)}
+        return kept
 
     def _scored(self, info: SampleInfo, frames: Sequence[Mapping[str, Any]]) -> str:
         """The sums of one video, as JSON."""

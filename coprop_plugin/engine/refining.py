@@ -121,7 +121,7 @@ class RefiningHook(Hook):
         for sample in outputs:
             info = SampleInfo.of(sample.metainfo)
             video = self._videos.setdefault(info.video_id, Video(info, self.base))
-            if self._gathering and set(info.frames) <= set(video.frames):
+            if self._gathering and video.seen.issuperset(info.frames):
                 continue  # the sampler's padding
             video.add(info, sample)
             if video.complete and not self._gathering:
@@ -160,7 +160,7 @@ class RefiningHook(Hook):
         for pairs in all_gather_object(mine):
             for info, sample in pairs:
                 video = videos.setdefault(info.video_id, Video(info, self.base))
-                if not set(info.frames) <= set(video.frames):
+                if not video.seen.issuperset(info.frames):
                     video.add(info, sample)
         self._videos = {name: videos[name] for name in sorted(videos) if not videos[name].complete}
         if self._videos:
@@ -171,10 +171,9 @@ class RefiningHook(Hook):
         clip, base = clip_of([info for info, _ in video.in_order()]), video.base(self._classes)
         with undisturbed_randomness():
             result = self.refine(clip, base, [sample for _, sample in video.in_order()])
-        refined = [
-            with_prediction(sample, info, result.prediction, kept=self.base) for info, sample in video.in_order()
-        ]
-        self._evaluator.process(data_samples=refined, data_batch=None)
+        for info, sample in video.in_order():  # one at a time: as the model gives them, labels take eight bytes a pixel
+            refined = with_prediction(sample, info, result.prediction, kept=self.base)
+            self._evaluator.process(data_samples=[refined], data_batch=None)
         if self.output_dir:
             truth = video.truth(self._classes)
             folder = Path(self.output_dir)

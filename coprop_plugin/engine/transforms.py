@@ -60,7 +60,7 @@ class PackAVSInputs:
     ``gt_sem_seg`` is ``(T, H, W)``.
 
     Args:
-        meta_keys: keys of ``results`` for the metainfo, beside the video's.
+        meta_keys: keys of ``results`` for the metainfo, beside the video's and its ``control_points`` where there are any.
     """
 
     def __init__(self, *, meta_keys: Sequence[str] = tuple(MMSEG_KEYS)) -> None:
@@ -71,13 +71,13 @@ class PackAVSInputs:
             return self._pack_clip(results)
         from mmseg.datasets.transforms import PackSegInputs
 
-        keys = tuple(dict.fromkeys((*self.meta_keys, *FRAME_KEYS)))
+        keys = tuple(dict.fromkeys((*self.meta_keys, *FRAME_KEYS, "control_points")))
         return PackSegInputs(meta_keys=keys).transform(results)
 
     def _pack_clip(self, results: dict[str, Any]) -> dict[str, Any]:
         clip: Clip = results["clip"]
         sample = BaseDataElement()
-        keys = (*self.meta_keys, *CLIP_KEYS)
+        keys = (*self.meta_keys, *CLIP_KEYS, "control_points")
         sample.set_metainfo({key: results[key] for key in keys if key in results} | {"rate_hz": clip.sound.rate_hz})
         if "gt_seg_map" in results:
             truth = torch.from_numpy(results["gt_seg_map"].astype(np.int64))

@@ -126,6 +126,7 @@ class Video:
 
     def __init__(self, info: SampleInfo, kept: Kept) -> None:
         self.video_id, self.num_frames, self.kept = info.video_id, info.num_frames, kept
+        self.seen: set[int] = set()
         self.infos: list[SampleInfo] = []
         self.samples: list[BaseDataElement] = []
         self._scores = FrameSpool()
@@ -133,11 +134,11 @@ class Video:
 
     @property
     def frames(self) -> list[int]:
-        return sorted(t for info in self.infos for t in info.frames)
+        return sorted(self.seen)
 
     @property
     def complete(self) -> bool:
-        return len(self.frames) == self.num_frames
+        return len(self.seen) == self.num_frames
 
     def add(self, info: SampleInfo, sample: BaseDataElement) -> None:
         """Keep what is needed of a sample, which is left as it is.
@@ -149,7 +150,7 @@ class Video:
             raise CoPropError(
                 f"video '{self.video_id}' has {self.num_frames} frames by one sample, {info.num_frames} by another."
             )
-        if twice := set(info.frames) & set(self.frames):
+        if twice := self.seen.intersection(info.frames):
             raise CoPropError(f"video '{self.video_id}': frame {min(twice)} came twice; no two videos share an id.")
         if "pred_sem_seg" not in sample:
             raise CoPropError(
@@ -161,6 +162,7 @@ class Video:
             if "seg_logits" not in sample or len(info.frames) > 1:
                 raise CoPropError(f"video '{self.video_id}': base='scores' needs the model's scores in each sample.")
             self._scores[info.frames[0]] = sample.seg_logits.data.float().cpu().numpy()
+        self.seen.update(info.frames)
         self.infos.append(info)
         self.samples.append(light(sample))
 
