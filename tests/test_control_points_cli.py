@@ -125,6 +125,8 @@ def test_the_study_of_a_benchmark_with_saved_predictions(
     assert perfect["alignment"] == 100 and perfect["M_J change"] is None and perfect["clips"] == 2
     assert scores["perfect-1", "truth", "consensus"]["M_J"] == perfect["M_J"]
     assert main(words) == 0 and "the policy replace is the paper's" in capsys.readouterr().out
+    words[words.index("truth,from_masks,none")] = "truth"
+    assert main(words) == 0 and "perfect-1" in capsys.readouterr().out
 
 
 @pytest.mark.needs("data")

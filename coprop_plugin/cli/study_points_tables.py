@@ -26,10 +26,11 @@ COLUMNS = {
 def render(told: dict[str, Any]) -> None:
     """A set of clips after the other: how lists agree, then what they do to base predictions."""
     console = Console(width=180)
-    for name in dict.fromkeys(row["clips_from"] for row in told["rows"]):
+    for name in dict.fromkeys(row["clips_from"] for row in (*told["rows"], *told["propagation"])):
         here = [row for row in told["rows"] if row["clips_from"] == name]
-        console.print(f"[bold]{escape(name)}[/bold]: {here[0]['clips']} clips, {here[0]['changes_true']} changes")
-        console.print(_agreement(here), "")
+        console.print(f"[bold]{escape(name)}[/bold]{_facts(here)}")
+        if here:
+            console.print(_agreement(here), "")
         refined = [row for row in told["propagation"] if row["clips_from"] == name]
         if refined:
             console.print(
@@ -46,6 +47,10 @@ def render(told: dict[str, Any]) -> None:
     )
     for text in (*told["notes"], f"{told['rule']} {legend}"):
         console.print(f"[dim]{escape(text)}[/dim]")
+
+
+def _facts(rows: list[dict[str, Any]]) -> str:
+    return f": {rows[0]['clips']} clips, {rows[0]['changes_true']} changes" if rows else ""
 
 
 def _agreement(rows: list[dict[str, Any]]) -> Table:

@@ -67,12 +67,7 @@ class Tally:
         ``None`` where nothing is paired; ``clips``, ``changes_true``, ``changes_predicted``; ``calls``: questions that
         went to a model in all (``None``: the generator asks none), ``fallbacks``: clips where another generator stood
         in; ``seconds`` and ``cpu_ms``: wall and processor time a clip, reading left out.
-
-        Raises:
-            CoPropError: no clip was seen.
         """
-        if not self.sums:
-            raise CoPropError("there are no clips to compare control points on.")
         totals = {name: np.sum([clip_sums[name] for clip_sums in self.sums], axis=0)[None] for name in self.sums[0]}
         scores = {name: float(value[0]) for name, value in point_scores(totals).items()}
         kept = [name for name in scores if name.startswith(("F1@", "precision@", "recall@")) or name == "exact_list"]
@@ -114,8 +109,9 @@ def compare(
     """
     tallies: dict[str, Tally] = {}
     on_masks = {name for name, generator in generators.items() if _looks_at_base(generator)}
+    found: dict[str, list[ControlPoints]] = {}
     for chunk in chunks(clips):
-        found: dict[str, list[ControlPoints]] = {TRUTH: [known.points for known in chunk]}
+        found = {TRUTH: [known.points for known in chunk]}
         for name in [n for n in generators if n not in on_masks and n != TRUTH]:
             found[name] = tallies.setdefault(name, Tally()).ask(generators[name], chunk)
         for i, known in enumerate(chunk):
@@ -130,6 +126,8 @@ def compare(
                     (points[name],) = tally.ask(generators[name], [known], base=base)
                 if propagation is not None:
                     propagation.add(known, base_name, base, {name: points[name] for name in generators})
+    if not found:
+        raise CoPropError("there are no clips to compare control points on.")
     return [{"generator": name, **tally.row()} for name, tally in tallies.items()]
 
 
