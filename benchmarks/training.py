@@ -45,7 +45,7 @@ from coprop_plugin.training.state import WEIGHTS
 MODEL, SIZE, KIND = "aott", (97, 97), "moc"
 IDENTITIES = 5  # a moc clip shows at most five objects
 PRETRAINING = Schedule(steps=700, batch=8, learning_rate=5e-4, save_every=50)
-STUDY = Schedule(steps=120, batch=8, learning_rate=5e-4, save_every=40)
+STUDY = Schedule(steps=100, batch=8, learning_rate=5e-4, save_every=25)
 PRETRAINING_SEEDS, STUDY_SEEDS = (100_000, 8000), (200_000, 4000)  # first, number
 HELD_OUT = range(500_000, 500_060)
 
