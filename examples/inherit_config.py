@@ -67,12 +67,21 @@ def main() -> None:
     if arguments.config and not arguments.checkpoint:
         parser.error("give the config and its checkpoint, or neither for an example")
 
-    config, checkpoint = (arguments.config, arguments.checkpoint) if arguments.config else make_example(arguments.out)
-    metrics = test_config(read_config(str(config), work_dir=arguments.out / "work"), str(checkpoint))
+    file, checkpoint = make_example(arguments.out) if not arguments.config else (arguments.config, arguments.checkpoint)
+    config = read_config(str(file), work_dir=arguments.out / "work")
+    hooks = [hook for hook in config.get("custom_hooks", []) if hook.type.endswith("CoPropHook")]
+    if not hooks:
+        parser.error(
+            f"{file} has no CoPropHook; inherit 'coprop_plugin::_base_/coprop.py', or add it to your custom_hooks"
+        )
+    hooks[0].update(output_dir=str(arguments.out / "refined"), report=True)
+
+    metrics = test_config(config, str(checkpoint))
     for name in metrics:
         if not name.startswith("coprop/"):
             print(f"{name:<32} before {metrics[name]:8.4f}   after {metrics[f'coprop/{name}']:8.4f}")
-    print(f"the same by the command line: coprop test {config} {checkpoint}")
+    print(f"the numbers by the command line: coprop test {file} {checkpoint}")
+    print(f"masks and a report of each video: {arguments.out / 'refined'}/*/report.html")
 
 
 if __name__ == "__main__":
