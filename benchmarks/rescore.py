@@ -22,7 +22,6 @@ import argparse
 import json
 import multiprocessing
 import resource
-import runpy
 import shutil
 import subprocess
 import sys
@@ -33,19 +32,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from rescore_published import published_scores_of_colours, published_test_set
 from rescore_sets import METHOD, repeat, write_avss, write_ms3
 
 import coprop_plugin.rescore.worker as worker_module
 from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.datasets.avsbench import AVSBench, open_dataset
-from coprop_plugin.media.palette import voc_palette
 from coprop_plugin.metrics.protocols import Scorer
 from coprop_plugin.rescore import RunFolder, make_plan, rescore
 from coprop_plugin.rescore.comparison import make_comparison
@@ -54,13 +51,9 @@ from coprop_plugin.rescore.run import write_tables
 from coprop_plugin.rescore.worker import Worker
 from coprop_plugin.structures import Prediction
 
-# The plain loop is the tests' oracle too.
-published = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "tests/published_metrics.py")))
-
 VIDEOS, BATCH = 64, 4
 STAGES = ("hash", "read", "refine", "score", "write")
 SLICE_VIDEOS, WORKERS_VIDEOS, MEMORY_VIDEOS = 8, 1000, (50, 1500)
-CLASSES = 71
 
 
 @dataclass(frozen=True)
@@ -140,7 +133,7 @@ def scoring(root: Path) -> tuple[float, float]:
     scores = np.stack([np.load(root / "predictions" / METHOD / f"{v.video_id}.npy") for v in videos])
     p, g = torch.from_numpy(scores), torch.from_numpy(truth.astype(np.float32))
     start = time.process_time()
-    wanted = np.mean([published_batch(p[i : i + BATCH], g[i : i + BATCH]) for i in range(0, len(p), BATCH)], axis=0)
+    wanted = published_test_set(p, g, batch=BATCH)
     plain_s = time.process_time() - start
     start = time.process_time()
     scorer = Scorer(f"avsbench:batch={BATCH}")
@@ -152,12 +145,6 @@ def scoring(root: Path) -> tuple[float, float]:
     return plain_s, ours_s
 
 
-def published_batch(probability: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
-    """M_J and M_F of a batch of videos as published; the IoU takes logits, whose sign says what is foreground."""
-    p, g = probability.flatten(0, 1), truth.flatten(0, 1)
-    return published.binary_iou(p - 0.5, g), published.binary_f(p, g, scores_are="probability")
-
-
 def colours(scratch: Path) -> Iterator[Line]:
     """AVSS's colour maps on disk to scores, the published way and ours."""
     root = scratch / "avss"
@@ -165,7 +152,7 @@ def colours(scratch: Path) -> Iterator[Line]:
     dataset = open_dataset(root)
     frames = sum(dataset.num_frames(video) for video in dataset.videos("test"))
     start = time.process_time()
-    wanted = published_scores_of_colours(dataset, root / "predictions/colours")
+    wanted = published_scores_of_colours(dataset, root / "predictions/colours", batch=BATCH)
     plain_s = time.process_time() - start
     scores_of_colours(dataset, root / "predictions/colours")  # start-up: the table of all colours is made once a run
     start = time.process_time()
@@ -176,23 +163,6 @@ def colours(scratch: Path) -> Iterator[Line]:
     yield Line("  ours", ours_s, "s")
     yield Line("  a frame, ours", 1000 * ours_s / frames, "ms")
     yield Line("  ratio", plain_s / ours_s, "x", goal=50)
-
-
-def published_scores_of_colours(dataset: AVSBench, predictions: Path) -> tuple[float, float]:
-    """M_J and M_F as published test scripts get them: files to colours to labels, class after class."""
-    palette = torch.from_numpy(voc_palette()[:CLASSES].copy())
-
-    def labels(path: Path) -> torch.Tensor:
-        return published.colours_to_labels(torch.from_numpy(np.array(Image.open(path).convert("RGB"))), palette)
-
-    videos = dataset.videos("test")
-    parts = []
-    for some in (videos[i : i + BATCH] for i in range(0, len(videos), BATCH)):
-        files = [(v, t, dataset.mask_folder(v)) for v in some for t in range(dataset.num_frames(v))]
-        guess = [labels(predictions / dataset.layout.prediction_file(v, t)) for v, t, _ in files]
-        truth = [labels(dataset.path(dataset.layout.mask_file(v, t, folder=folder))) for v, t, folder in files]
-        parts.append(published.label_sums(torch.stack(guess), torch.stack(truth), CLASSES))
-    return published.semantic_scores(tuple(sum(part) for part in zip(*parts, strict=True)))
 
 
 def scores_of_colours(dataset: AVSBench, predictions: Path) -> tuple[float, float]:
@@ -317,13 +287,12 @@ def main() -> int:
     parser.add_argument("--part", action="append", choices=names, help="only this (may be repeated)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    lines = []
-    for line in measured(args.part or names):
-        lines.append(line)
-        if not args.json:
-            print(text(line), flush=True)
     if args.json:
-        print(json.dumps([asdict(line) | {"reached": line.reached} for line in lines], indent=1))
+        told = [asdict(line) | {"reached": line.reached} for line in measured(args.part or names)]
+        print(json.dumps(told, indent=1))
+        return 0
+    for line in measured(args.part or names):
+        print(text(line), flush=True)
     return 0
 
 
