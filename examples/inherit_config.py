@@ -29,7 +29,7 @@ model = dict(  # yours
     pretrained=None,
     data_preprocessor=dict(size=None),
     backbone=dict(depth=18, base_channels=8, norm_cfg=norm_cfg),
-    decode_head=dict(in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=2, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=71, norm_cfg=norm_cfg),
     auxiliary_head=None)
 
 test_dataloader = dict(
@@ -40,16 +40,19 @@ test_dataloader = dict(
     dataset=dict(
         type='AVSBenchDataset', data_root=r'{data}', split='test', unit='frame',
         pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAVSMasks'), dict(type='PackAVSInputs')]))
-test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU', 'mFscore']), dict(type='AVSMetric', detail='headline')]
+test_evaluator = [
+    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='AVSMetric', detail='headline'),
+    dict(type='AlignmentMetric', detail='headline')]
 """
 
 
 def make_example(folder: Path) -> tuple[Path, Path]:
-    """A small data set in AVSBench's MS3 layout; the config over it, and a checkpoint with random weights."""
+    """A small data set in AVSBench's AVSS layout; the config over it, and a checkpoint with random weights."""
     folder.mkdir(parents=True, exist_ok=True)
     data, config, checkpoint = (folder / name for name in ("data", "my_config.py", "model.pth"))
     if not data.exists():
-        write_dataset(data, kind="ms3", videos=4, splits=("test",), size=(64, 64))
+        write_dataset(data, kind="moc", seed=2, videos=3, splits=("test",), size=(64, 64))
     config.write_text(CONFIG.format(data=data.absolute()))
     torch.manual_seed(0)
     model: Any = build_model(read_config(str(config)))
