@@ -57,7 +57,7 @@ class AudioInsertPropagatorHook(RefiningHook):
     (``metainfo['control_points']``); metrics are ``propagated/<metric>``.
 
     Args:
-        propagator: the part; give one with audio insertion its checkpoint here.
+        propagator: the part; the paper's is ``dict(type='AudioInsertPropagator', checkpoint=…, audio_checkpoint=…)``.
         fusion: ``replace`` is the paper's.
         options: those of :class:`~coprop_plugin.engine.refining.RefiningHook`.
     """
