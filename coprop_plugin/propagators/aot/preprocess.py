@@ -47,8 +47,12 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def to_input(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
     """``(H, W, 3)`` frames of network size as one normalised ``(B, 3, H, W) float32`` tensor, channels-last."""
-    batch = torch.from_numpy(np.stack(frames)).to(device)
-    mean, std = (torch.tensor(values, device=device) for values in (MEAN, STD))
+    return normalised(torch.from_numpy(np.stack(frames)).to(device))
+
+
+def normalised(batch: Tensor) -> Tensor:
+    """``(B, H, W, 3)`` frames, 0 to 255, as :func:`to_input` gives them, on the device where they lie."""
+    mean, std = (torch.tensor(values, device=batch.device) for values in (MEAN, STD))
     return ((batch / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
