@@ -11,9 +11,8 @@
 * ``workers``: 1,000 videos with two processes and with one, by the wall clock, start-up apart;
 * ``memory``: peak memory of a whole run, tables included, over 50 and over 1,500 videos.
 
-The long sets repeat the 64 videos under other names (hard links). Runs of ``workers`` and ``memory`` are processes of
-their own. The calibration kernel (a 1024-cube float32 product) says how fast the machine is at the moment, and two
-of them at once how much a second process can bring on it.
+The long sets repeat the 64 videos (hard links); ``workers`` and ``memory`` run in processes of their own. The
+calibration kernel (a 1024-cube float32 product) says how fast the machine is, two at once what a second process brings.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import shutil
 import subprocess
 import sys
@@ -30,13 +28,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from metrics import calibration
 from rescore_published import published_scores_of_colours, published_test_set
 from rescore_sets import METHOD, repeat, write_avss, write_ms3
 
@@ -218,8 +216,14 @@ def run_here(root: Path, out: Path, count: int, begun: float) -> dict[str, float
     return {
         "start_up_s": times[0] - begun,
         "videos_a_second": (len(warm) - 1) / (warm[-1] - warm[0]),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
     }
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this program; getrusage would count that of the program that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def two_at_once() -> float:
@@ -240,22 +244,12 @@ def kernels(count: int) -> float:
     return count / (time.monotonic() - start)
 
 
-def calibration() -> float:
-    """Milliseconds of CPU of a 1024-cube float32 product, the best of ten."""
-    a = torch.ones(1024, 1024)
-    stamps = [time.process_time()]
-    for _ in range(10):
-        a @ a
-        stamps.append(time.process_time())
-    return 1000 * min(stop - start for start, stop in pairwise(stamps))
-
-
 def measured(parts: Iterable[str]) -> Iterator[Line]:
     """All lines of the parts, in order, as they come."""
     with tempfile.TemporaryDirectory() as place:
         scratch, small = Path(place), Path(place) / "ms3"
         write_ms3(small, videos=VIDEOS)
-        yield Line("calibration, 1024-cube float32 product", calibration(), "ms")
+        yield Line("calibration, 1024-cube float32 product", 1000 * calibration(), "ms")
         made = {
             "cpu": lambda: cpu(small, scratch),
             "colours": lambda: colours(scratch),
@@ -264,7 +258,7 @@ def measured(parts: Iterable[str]) -> Iterator[Line]:
         }
         for part in parts:
             yield from made[part]()
-        yield Line("calibration again", calibration(), "ms")
+        yield Line("calibration again", 1000 * calibration(), "ms")
 
 
 def text(line: Line) -> str:
