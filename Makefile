@@ -1,4 +1,4 @@
-# make demo | test | test-heavy | lint | bench | bench-{propagator,adapters,rescore} | doctor | clean      (each sets up .venv first where it is not there)
+# make demo | test | test-heavy | lint | bench | bench-{propagator,adapters,rescore} | gpu-{bundle,bench} | doctor | clean      (each sets up .venv first where it is not there)
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE  ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-heavy lint bench bench-adapters bench-propagator bench-rescore doctor clean
+.PHONY: demo test test-heavy lint bench bench-adapters bench-propagator bench-rescore gpu-bundle gpu-bench doctor clean
 
 demo: $(READY)
 	$(BIN)/coprop demo -o demo
@@ -38,6 +38,13 @@ bench-propagator: $(READY)
 
 bench-rescore: $(READY)
 	$(BIN)/python benchmarks/rescore.py
+
+gpu-bundle: $(READY)
+	$(BIN)/python benchmarks/gpu_bundle.py -o gpu_bundle
+
+# On a node that has only the bundle: cd gpu_bundle && python gpu_bench.py -o gpu.json
+gpu-bench: gpu-bundle
+	cd gpu_bundle && $(abspath $(BIN))/python gpu_bench.py -o gpu.json
 
 doctor: $(READY)
 	$(BIN)/coprop doctor

@@ -1,12 +1,13 @@
 """The AOT engine against the published algorithm written plainly (``plain_aot.py``), in one process.
 
     python benchmarks/propagator.py                                     # AOTT and R50_AOTL, 225x225, 1 and 16 segments
-    python benchmarks/propagator.py --models r50_aotl --size 481x849 --segments 1 --length 10 --threads 2
+    python benchmarks/propagator.py --models r50_aotl --size 481x849 --segments 1,16 --lengths 5,10 --rounds 1
     python benchmarks/propagator.py --stream 2000                       # does memory grow with the length of a stream?
 
 Both sides go from uint8 frames to probabilities at the frames' size, with two objects and the same stand-in weights;
 rounds of both take turns and the best of each counts. Frames with a given mask are not counted. Beside the times
-stands a fixed kernel (a product of two 1024x1024 float32 matrices), so that machines and busy hours can be compared.
+stands a fixed kernel (a product of two 1024x1024 float32 matrices), so that machines and busy hours can be compared;
+peak memory is what a side takes above what was resident before it (its answers included).
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from aot_inputs import Size, clip_of, drift, probabilities, stand_in_weights, two_squares
 from plain_aot import PlainAOT
 
 from coprop_plugin.propagators.aot.config import MODELS
-from coprop_plugin.propagators.aot.network import AOTNetwork
 from coprop_plugin.propagators.aot.preprocess import most_likely, to_input
 from coprop_plugin.propagators.aot.propagator import AOT
 from coprop_plugin.propagators.base import PropagationTask
-from coprop_plugin.structures import Clip, Sound, TimeBase
+from coprop_plugin.structures import Clip
 
 NUM_OBJECTS = 2
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -39,7 +41,7 @@ def main() -> None:
     parser.add_argument("--models", default="aott,r50_aotl", help="of aott, aots, aotb, aotl, r50_aotl")
     parser.add_argument("--size", default="225x225", help="height x width of the frames, sides of 16k + 1")
     parser.add_argument("--segments", default="1,16", help="numbers of segments")
-    parser.add_argument("--length", type=int, default=5, help="frames of a segment")
+    parser.add_argument("--lengths", default="5", help="frames of a segment")
     parser.add_argument("--rounds", type=int, default=3, help="the best of so many counts")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu with one thread where others are busy")
@@ -69,28 +71,31 @@ def frames_a_second(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             max_memory_frames=None,
             max_side_px=max(size),
         )
-        for segments in map(int, arguments.segments.split(",")):
-            clip, tasks = scene(segments, arguments.length, size)
+        for segments, length in product(_numbers(arguments.segments), _numbers(arguments.lengths)):
+            clip, tasks = scene(segments, length, size)
             sides: dict[str, Callable[[], list[np.ndarray]]] = {
                 "plain": lambda: list(run_plain(model, weights, clip, tasks, arguments.device)),  # noqa: B023
                 "engine": lambda: list(engine.propagate(clip, tasks)),  # noqa: B023
             }
-            best_s, masks, kernel_s = _take_turns(sides, arguments.rounds, CLOCKS[arguments.clock])
-            propagated = segments * (arguments.length - 1)
-            labels = [np.concatenate(masks[side]).argmax(axis=1) for side in sides]
+            best_s, masks, peak_mb = _take_turns(sides, arguments.rounds, CLOCKS[arguments.clock])
+            propagated = segments * (length - 1)
+            plain, ours = (np.concatenate(masks[side]) for side in sides)
             yield {
                 "model": model,
                 "size": arguments.size,
                 "segments": segments,
-                "length": arguments.length,
+                "length": length,
                 "threads": arguments.threads,
-                "kernel_ms": 1e3 * kernel_s,
+                "kernel_ms": 1e3 * best_s["kernel"],
                 "plain_s": best_s["plain"],
                 "engine_s": best_s["engine"],
                 "plain_fps": propagated / best_s["plain"],
                 "engine_fps": propagated / best_s["engine"],
                 "ratio": best_s["plain"] / best_s["engine"],
-                "labels_equal": float((labels[0] == labels[1]).mean()),
+                "plain_peak_mb": peak_mb["plain"],
+                "engine_peak_mb": peak_mb["engine"],
+                "max_difference": float(np.abs(plain - ours).max()),
+                "labels_equal": float((plain.argmax(axis=1) == ours.argmax(axis=1)).mean()),
             }
 
 
@@ -110,28 +115,11 @@ def memory_of_a_stream(arguments: argparse.Namespace) -> Iterator[dict[str, Any]
                 yield {"model": model, "frames": t, "peak_mb": peak / 1e6, "remembered_mb": stream.memory_bytes / 1e6}
 
 
-def stand_in_weights(model: str) -> dict[str, torch.Tensor]:
-    """Random weights that keep activations at about unit size."""
-    generator = torch.Generator().manual_seed(0)
-    state = AOTNetwork(MODELS[model]).state_dict()
-    for name, value in state.items():
-        if value.ndim > 1:
-            state[name] = torch.randn(value.shape, generator=generator) / value[0].numel() ** 0.5
-    return state
-
-
-def scene(segments: int, length: int, size: tuple[int, int]) -> tuple[Clip, list[PropagationTask]]:
+def scene(segments: int, length: int, size: Size) -> tuple[Clip, list[PropagationTask]]:
     """A clip of drifting noise, cut into segments that begin with a mask of two squares."""
-    height, width = size
-    still = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    frames = np.stack([np.roll(still, 4 * t, axis=1) for t in range(length)])
-    frames = np.concatenate([frames] * segments)
-    mask = np.zeros((NUM_OBJECTS + 1, *size), np.float32)
-    mask[1, height // 8 : height // 2, width // 8 : width // 2] = 1
-    mask[2, height // 2 : height - height // 8, width // 2 : width - width // 8] = 1
-    mask[0] = 1 - mask.sum(axis=0)
-    clip = Clip("drift", frames, Sound.silence(len(frames)), TimeBase.of("avsbench", len(frames)))
-    return clip, [PropagationTask(i * length, (i + 1) * length, i * length, mask) for i in range(segments)]
+    mask = probabilities(two_squares(size))
+    tasks = [PropagationTask(i * length, (i + 1) * length, i * length, mask) for i in range(segments)]
+    return clip_of(np.concatenate([drift(length, size)] * segments)), tasks
 
 
 @torch.inference_mode()
@@ -156,25 +144,40 @@ def run_plain(
 
 def _take_turns(
     sides: dict[str, Callable[[], list[np.ndarray]]], rounds: int, clock: Callable[[], float]
-) -> tuple[dict[str, float], dict[str, list[np.ndarray]], float]:
-    """Best seconds and the answers of each side, and best seconds of the calibration kernel."""
+) -> tuple[dict[str, float], dict[str, list[np.ndarray]], dict[str, float]]:
+    """Best seconds of each side and of the calibration kernel, each side's answers, and what it took of memory."""
     seconds: dict[str, list[float]] = {side: [] for side in (*sides, "kernel")}
     answers: dict[str, list[np.ndarray]] = {}
+    peak_mb: dict[str, float] = {}
     matrix = torch.randn(1024, 1024)
     for _ in range(rounds):
         for _ in range(5):
             seconds["kernel"].append(_timed(lambda: matrix @ matrix, clock)[0])
         for side, run in sides.items():
+            answers.pop(side, None)
+            before = _peak_bytes(anew=True)
             spent, answers[side] = _timed(run, clock)
             seconds[side].append(spent)
-    best = {side: min(times) for side, times in seconds.items()}
-    return best, answers, best["kernel"]
+            peak_mb[side] = max(peak_mb.get(side, 0), (_peak_bytes() - before) / 1e6)
+    return {side: min(times) for side, times in seconds.items()}, answers, peak_mb
 
 
 def _timed(run: Callable[[], Any], clock: Callable[[], float]) -> tuple[float, Any]:
     start = clock()
     answer = run()
     return clock() - start, answer
+
+
+def _peak_bytes(*, anew: bool = False) -> int:
+    """The largest resident size so far (Linux); ``anew`` forgets what was before."""
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def _resident_bytes() -> int:
