@@ -99,7 +99,9 @@ def as_text(findings: Mapping[str, Any]) -> str:
         unused = f" ({fit['unused_entries']} entries that it never uses)" if fit["unused_entries"] else ""
         lines.append(f"  fits {fit['part']}, variant {fit['variant']}{unused}")
     if len(findings["fits"]) > 1:
-        lines.append("  these share one layout, and the file does not say which it is: choose by name (variant=NAME)")
+        one_part = len({fit["part"] for fit in findings["fits"]}) == 1
+        how = "variant=NAME" if one_part else "each is a part of its own"
+        lines.append(f"  these share one layout, and the file does not say which it is: choose by name ({how})")
     if findings["mmseg"]:
         lines.append("  has the names of an mmsegmentation model: the adapter mmseg runs it with its config file")
     elif nearest := findings["nearest"]:
