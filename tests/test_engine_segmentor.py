@@ -14,6 +14,7 @@ from coprop_plugin.engine.run import read_config, test_config as run_test
 from coprop_plugin.engine.samplers import VideoBatchSampler
 from coprop_plugin.engine.segmentor import CoPropSegmentor
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.structures import AVSBENCH_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -52,7 +53,7 @@ def test_a_base_checkpoint_of_mmseg_is_loaded_as_it_is(tmp_path: Path, capfd: py
         settings.experiment_name = settings.visualizer["name"] = f"{tmp_path.name}-{way}"
         if way == "wrapped":
             settings.custom_hooks = []
-            settings.model = {"type": "CoPropSegmentor", "segmentor": settings.model}
+            settings.model = {"type": "CoPropSegmentor", "segmentor": settings.model, "classes": AVSBENCH_NAMES}
             settings.test_dataloader["batch_sampler"] = {"type": "VideoBatchSampler"}
         refined[way] = run_test(settings, str(checkpoint))
     assert "unexpected key" not in capfd.readouterr().out
