@@ -127,15 +127,22 @@ def test_killed_and_resumed_from_scratch(tmp_path: Path) -> None:
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-@pytest.mark.heavy
-def test_it_learns_a_sequence_by_heart(tmp_path: Path) -> None:
+def test_the_loss_falls(tmp_path: Path) -> None:
+    """From scratch on one clip; before the half, as from then on only the hardest pixels count."""
     one = SyntheticSource("s4", 0, 1, SIZE, masks="visible")
     rule = SequenceRule(length=2, size=SIZE, num_identities=2, flip_share=0)
     fresh = PropagatorTraining(starting_network("aott"), one, rule, part="all", pretrained=False)
     losses: list[float] = []
-    schedule = Schedule(steps=30, batch=2, learning_rate=1e-3, final_rate=1e-4, warm_up=0.1, save_every=30)
-    train(fresh, tmp_path, schedule=schedule, on_step=lambda step, line: losses.append(line["following"]))
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+    def on_step(step: int, line: Mapping[str, float]) -> None:
+        losses.append(line["following"])
+        if step == 20:
+            raise Killed
+
+    schedule = Schedule(steps=80, batch=2, learning_rate=1e-3, final_rate=1e-4, save_every=80)
+    with pytest.raises(Killed):
+        train(fresh, tmp_path, schedule=schedule, on_step=on_step)
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:3])
 
 
 def test_shuffled_sequences_hear_each_other() -> None:
