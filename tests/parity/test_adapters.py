@@ -5,13 +5,9 @@ Every case file whose name begins with a layout's name is taken, with the seed a
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
-import os
 import re
 import tarfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +17,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from adapter_cases import (
+    REFERENCE,
+    SHARP,
+    assert_close,
+    assert_labels,
+    assert_stored,
+    filled,
+    parts,
+    published,
+    read_case,
+    state_of,
+    watching,
+)
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.aavs import network as aavs
@@ -30,79 +39,9 @@ from coprop_plugin.adapters.catr import network as catr
 from coprop_plugin.adapters.published import PublishedAdapter
 from coprop_plugin.adapters.sound import SecondExamples
 from coprop_plugin.adapters.tpavi import network as tpavi
-from coprop_plugin.adapters.variants import Variant
 from coprop_plugin.audio.vggish import log_mel_examples
 from coprop_plugin.media.reader import read_clip
 from coprop_plugin.media.sound import read_sound
-
-REFERENCE = Path(
-    os.environ.get("COPROP_REFERENCE_DIR", Path(__file__).resolve().parents[2] / "../shared/reference")
-).resolve()
-CLOSE = 1e-4  # largest difference over largest value, as the published cases ask; we stay below 1e-5
-SHARP = 2e-5  # where they ask for more: it tells one epsilon of a layer norm from another
-EQUAL = 0.999  # share of pixels with the published label
-
-
-def published(family: str) -> Any:
-    """Parametrises a test with ``(layout, case)`` of all case files of a family (the longest layout name that fits)."""
-    layouts = sorted((path.stem for path in (REFERENCE / "layouts").glob("*.json")), key=len, reverse=True)
-    found = [
-        (layout, path.stem)
-        for path in sorted((REFERENCE / "cases").glob(f"{family}*.npz"))
-        if (layout := next((name for name in layouts if path.stem.startswith(name)), None))
-    ]
-    return pytest.mark.parametrize(
-        ("layout", "case"),
-        [
-            pytest.param(
-                layout, case, id=case, marks=[pytest.mark.needs("reference"), pytest.mark.parity(f"{case}.npz")]
-            )
-            for layout, case in sorted(found) or [(family, family)]
-        ],
-    )
-
-
-def read_case(case: str) -> dict[str, np.ndarray]:
-    with np.load(REFERENCE / "cases" / f"{case}.npz", allow_pickle=False) as file:
-        return dict(file)
-
-
-@functools.lru_cache(maxsize=1)
-def state_of(layout: str, seed: int) -> dict[str, Tensor]:
-    """Weights by the rule of the published cases; tests come sorted by layout, so one at a time is kept."""
-    spec = importlib.util.spec_from_file_location("fill", REFERENCE / "fill.py")
-    assert spec and spec.loader
-    rule = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rule)
-    state = rule.make_state_dict(REFERENCE / "layouts" / f"{layout}.json", seed)
-    return {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
-
-
-def filled(
-    make: Callable[[], nn.Module], layout: str, case: dict[str, np.ndarray], *, unused: tuple[str, ...] = ()
-) -> Any:
-    """The network with the case's weights; the loader is the strict one that users meet."""
-    return Variant("", "", lambda _: make(), unused).load(state_of(layout, int(case["seed"])), what=layout)
-
-
-def assert_close(ours: Tensor, theirs: np.ndarray, what: str, *, within: float = CLOSE) -> None:
-    values = ours.numpy()
-    assert values.shape == theirs.shape, what
-    error = np.abs(values - theirs).max() / np.abs(theirs).max()
-    print(f"{what}: {error:.1e}")
-    assert error < within, f"{what}: largest relative difference {error:.2e}"
-
-
-def assert_labels(ours: Tensor, theirs: np.ndarray, what: str) -> None:
-    values = ours.numpy()
-    assert values.shape == theirs.shape, what
-    print(f"{what}: {(values == theirs).mean():.6f} equal")
-    assert (values == theirs).mean() >= EQUAL, f"{what}: {(values != theirs).sum()} of {theirs.size} labels differ"
-
-
-def parts(case: dict[str, np.ndarray]) -> list[str]:
-    """The prefixes of a file that holds several inputs (``c96``, ``c224``, …)."""
-    return sorted({name.partition(".")[0] for name in case if name.endswith(".frames_u8")})
 
 
 @published("pvt_v2_b5")
@@ -152,9 +91,19 @@ def test_avsegformer(layout: str, case: str) -> None:
     for part in parts(data):
         own = {name.removeprefix(f"{part}."): value for name, value in data.items() if name.startswith(f"{part}.")}
         frames, log_mel, flag = avsegformer_input(own)
-        with torch.inference_mode():
+        inner = (
+            "vggish",
+            "audio_proj",
+            "backbone",
+            "head.query_generator",
+            "head.transformer",
+            "head.out_conv",
+            "head.mlp",
+        )
+        with torch.inference_mode(), watching(network, *inner) as seen:
             output = network(frames, log_mel, flag=flag)
         compare_avsegformer(output, own, f"{case} {part}", real=len(own["frames_u8"]))
+        assert_stored(own, inside_avsegformer(network, seen), f"{case} {part}")
 
 
 def avsegformer_input(own: dict[str, np.ndarray]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -167,6 +116,27 @@ def avsegformer_input(own: dict[str, np.ndarray]) -> tuple[Tensor, Tensor, Tenso
         return frames, torch.from_numpy(own["log_mel"]), flag
     examples = torch.from_numpy(log_mel_examples(own["pcm16k"].astype(np.float64) / 32768))
     return frames, torch.cat([examples, examples.new_zeros(len(frames) - len(examples), 1, 96, 64)]), flag
+
+
+@torch.inference_mode()
+def inside_avsegformer(network: avsegformer.AVSegFormer, seen: dict[str, Any]) -> dict[str, Tensor]:
+    """Intermediate values under the names that the cases give them."""
+    heard, queries = seen["audio_proj"][:, None], seen["head.query_generator"]
+    memory, last = seen["head.transformer"]
+    mixed = seen["head.out_conv"].relu()
+    steps = zip(seen["backbone"], ("c16_s2", "c32_s2", "c64_s2", "c128_s2"), (16, 32, 64, 128), strict=True)
+    values = {f"feat{i}_{name}": maps[:, ::c, ::2, ::2] for i, (maps, name, c) in enumerate(steps, start=1)} | {
+        "audio_feat": seen["vggish"],
+        "audio_token": heard,
+        "query_gen_q25_c8": queries[:, ::25, ::8],
+        "query_q25_c8": (queries + network.head.learnable_query.weight)[:, ::25, ::8],
+        "memory_t7_c8": memory[:, ::7, ::8],
+        "dec_last_q25_c8": last[:, ::25, ::8],
+        "out_conv_c16_s4": mixed[:, ::16, ::4, ::4],
+        "gate": network.head.fusion_block.gate(mixed, heard),
+        "mlp_c16_s4": seen["head.mlp"][:, ::16, ::4, ::4],
+    }
+    return {f"i.{name}": value for name, value in values.items()}
 
 
 def compare_avsegformer(output: avsegformer.Output, own: dict[str, np.ndarray], what: str, *, real: int) -> None:
@@ -197,8 +167,16 @@ def test_tpavi(layout: str, case: str) -> None:
     classes = 71 if layout.endswith("_avss") else 1
     network = filled(lambda: tpavi.TpaviNet(backbone=backbone, classes=classes), layout, data, unused=tpavi.UNUSED)
     flag = torch.from_numpy(data["vid_temporal_mask_flag"]) if "vid_temporal_mask_flag" in data else None
-    with torch.inference_mode():
-        logits = network(images.normalise(data["frames_u8"]), torch.from_numpy(data["audio_feature"]), flag=flag)
+    frames = images.normalise(data["frames_u8"])
+    if flag is not None:
+        frames = frames * flag[:, None, None, None]  # the published loader's padding, which no logit depends on
+    inner = [f"{name}{i}" for name in ("conv", "tpavi_b", "path") for i in (1, 2, 3, 4)]
+    heard = [f"tpavi_b{i}.align_channel" for i in (1, 2, 3, 4)]
+    with torch.inference_mode(), watching(network, *inner, *heard) as seen:
+        logits = network(frames, torch.from_numpy(data["audio_feature"]), flag=flag)
+    names = {"conv": "aspp", "tpavi_b": "tpavi", "path": "path"}
+    values = {f"mid_{names[name[:-1]]}{name[-1]}": seen[name][:, ::32] for name in inner}
+    assert_stored(data, values | {f"mid_audio{i}": seen[f"tpavi_b{i}.align_channel"] for i in (1, 2, 3, 4)}, case)
     s = int(data["logits_stride"])
     assert_close(logits[:, :, ::s, ::s], data["logits"], "logits")
     if "mask" in data:
@@ -212,8 +190,21 @@ def test_catr(layout: str, case: str) -> None:
     data = read_case(case)
     network = filled(catr.Catr, layout, data, unused=catr.UNUSED)
     frames = F.interpolate(images.normalise(data["frames_u8"]), tuple(data["network_size"].tolist()), mode="bilinear")
-    with torch.inference_mode():
+    temporal = "transformer.temporal_encoder"
+    inner = ["conv2", "conv3", "conv4", "vid_embed_proj", "transformer.audio_proj", "transformer.spatial_encoder"]
+    inner += ["transformer.decoder", "spatial_decoder", temporal, *(f"{temporal}.layers.{i}" for i in range(3))]
+    with torch.inference_mode(), watching(network, *inner) as seen:
         output = network(frames, torch.from_numpy(data["audio_feature"])[None])
+    values = {f"mid_aspp{i}": seen[f"conv{i}"][:, ::32] for i in (2, 3, 4)} | {
+        "mid_vid": seen["vid_embed_proj"][:, ::32],
+        "mid_audio": seen["transformer.audio_proj"][0],
+        "mid_spatial_memory": seen["transformer.spatial_encoder"][..., ::32].transpose(1, 2),
+        "mid_decoder": seen["transformer.decoder"][..., ::16],
+        "mid_gated_video": seen[temporal][:, ::32],
+        "mid_frame_features": seen["spatial_decoder"][:, ::4],
+    }
+    gates = {f"mid_gate{i + 1}": seen[f"{temporal}.layers.{i}"][1][0, ..., ::32].transpose(1, 2) for i in range(3)}
+    assert_stored(data, values | gates, case)
     assert_close(output.masks[-1], data["pred_masks"], "pred_masks")
     assert_close(output.referred, data["pred_is_referred"], "pred_is_referred")
     if "pred_masks_aux" in data:
@@ -250,13 +241,24 @@ def test_aavs(layout: str, case: str) -> None:
     assert_close(frames[:, :, ::step, ::step], data[stored], stored)
 
     boost = torch.from_numpy(data["audio_boost_mask"]) / 2 if config.stage == 2 else None
-    with torch.inference_mode():
+    pixels = "model.model.pixel_level_module"
+    with torch.inference_mode(), watching(network, "audio_proj", f"{pixels}.encoder", f"{pixels}.decoder") as seen:
         output = network(frames, torch.from_numpy(data["audio"]), boost=boost)
         scores = aavs.class_scores(output)
+    maps, best = seen[f"{pixels}.encoder"], scores.topk(2, dim=1).values
+    values = {
+        "audio_projected": seen["audio_proj"][None],
+        "backbone_stage1": maps[0][:, ::8, ::4, ::4],
+        "backbone_stage4": maps[3][:, ::32],
+        "pixel_decoder_mask_features_s": seen[f"{pixels}.decoder"][1][:, ::32, ::4, ::4],
+        "post_margin_s4": (best[:, 0] - best[:, 1])[:, ::4, ::4],
+        "fscore_input_s4": (2 * scores[:, 1] - scores[:, 0]).sigmoid()[:, ::4, ::4],
+    }
+    assert_stored(data, values, case)
     s = int(data["mask_stride"])
     assert_close(output.classes, data["class_queries_logits"], "class_queries_logits")
     assert_close(output.masks[:, :, ::s, ::s], data["masks_queries_logits"], "masks_queries_logits")
-    assert_labels(scores.argmax(1), data["label_map"], "label_map")
+    assert_labels(scores.argmax(1), data["label_map"], "label_map", equal=0.9999)
     if config.stage == 1:
         assert_close(scores[:, :, ::4, ::4], data["post_scores_s4"], "post_scores_s4")
     else:
