@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pytest
 import scenes
@@ -9,6 +11,9 @@ import scenes
 import coprop_plugin as cp
 from coprop_plugin.errors import CoPropError, PredictionError
 from coprop_plugin.fusion.base import add, erase
+from coprop_plugin.fusion.objects import Tracks
+from coprop_plugin.propagators.base import PropagationTask
+from coprop_plugin.propagators.flow import Flow
 from coprop_plugin.study.plug_in import evaluate
 
 
@@ -37,6 +42,26 @@ def test_a_late_model_is_mended_where_the_paper_keeps_the_stale_frame(binary: bo
     paper = evaluate(method(scenes.STATES, fusion="replace")(clip, base).prediction, wanted, points)
     assert mended["alignment"] == 1 > before["alignment"] > paper["alignment"]
     assert mended["M_J"] > before["M_J"] > paper["M_J"]
+
+
+class NoFlow:
+    """A propagator that must not be asked."""
+
+    name = "none"
+
+    def propagate(self, clip: cp.Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
+        assert not list(tasks), "colours had settled it"
+        return iter(())
+
+
+def test_an_object_that_keeps_its_colours_needs_no_flow() -> None:
+    alone = np.zeros((6, 2), bool)
+    alone[[0, 1, 2, 4], 0] = True  # it is shown again after a pause
+    base, clip = scenes.prediction(alone, binary=True), scenes.clip(6)
+    tracks = [Tracks(clip, base, propagator) for propagator in (NoFlow(), Flow())]
+    for found in tracks:
+        assert (found.present[:, 0] == alone[:, 0]).all() and found.present.shape == (6, 1)
+    assert all((tracks[0].mask(t, 0) == tracks[1].mask(t, 0)).all() for t in range(6))
 
 
 def test_the_late_model_is_named_in_a_note() -> None:
