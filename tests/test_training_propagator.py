@@ -127,6 +127,7 @@ def test_killed_and_resumed_from_scratch(tmp_path: Path) -> None:
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.heavy
 def test_the_loss_falls(tmp_path: Path) -> None:
     """From scratch on one clip; before the half, as from then on only the hardest pixels count."""
     one = SyntheticSource("s4", 0, 1, SIZE, masks="visible")
