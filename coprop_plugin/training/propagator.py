@@ -114,7 +114,9 @@ class PropagatorTraining:
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
         if self._sound == "shuffled" and len(items) < 2:
-            raise CoPropError("a sequence hears another one of its batch, so shuffled sound needs a batch of 2 or more.")
+            raise CoPropError(
+                "a sequence hears another one of its batch, so shuffled sound needs a batch of 2 or more."
+            )
         sequences = [draw_sequence(self._source, item, self._rule, rng, self._features) for item in items]
         device = self._network.encoder_projector.weight.device
         frames = [sequence.frames[t] for t in range(self._rule.length) for sequence in sequences]
