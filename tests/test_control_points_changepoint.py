@@ -19,7 +19,8 @@ from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.structures import Clip, ControlPoints, Sound
-from coprop_plugin.study.points import agreement, composed_clips
+from coprop_plugin.study.clips import Known, composed_clips
+from coprop_plugin.study.points import agreement
 
 BARKS = [piece for pause_s in (0.5, 0.35, 0.6, 0.4, 0.55, 0.5) for piece in (("noise", 0.25), ("none", pause_s))]
 
@@ -155,14 +156,15 @@ def test_a_sound_shorter_than_a_segment() -> None:
 
 def test_synthetic_clips_are_mostly_right() -> None:
     made = [make_clip(seed, size=(48, 48)) for seed in range(200, 212)]
-    scores = agreement(ChangePoint(), [(m.clip, m.scene.control_points().flags) for m in made])
+    scores = agreement(ChangePoint(), [Known(m.clip, m.scene.control_points()) for m in made])
     assert scores["F1@0"] > 0.85 and scores["precision@0"] > 0.85
 
 
 @pytest.mark.needs("data")
 def test_composed_clips(data: Path) -> None:
     """All but the clip whose only sound comes from something that is not in the picture."""
-    for clip, truth in composed_clips(data / "composed"):
+    for known in composed_clips(data / "composed"):
+        clip, truth = known.clip, known.points.flags
         if clip.clip_id != "o4_negative_5s":
             assert (found(clip).flags == truth).all(), clip.clip_id
         else:
