@@ -42,7 +42,7 @@ import coprop_plugin.rescore.worker as worker_module
 from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.datasets.avsbench import AVSBench, open_dataset
 from coprop_plugin.metrics.protocols import Scorer
-from coprop_plugin.rescore import RunFolder, make_plan, rescore
+from coprop_plugin.rescore import Processes, RunFolder, make_plan, rescore
 from coprop_plugin.rescore.comparison import make_comparison
 from coprop_plugin.rescore.plan import DEFAULT_PROTOCOLS, Plan
 from coprop_plugin.rescore.run import write_tables
@@ -211,7 +211,7 @@ def run_apart(root: Path, out: Path, count: int) -> dict[str, float]:
 def run_here(root: Path, out: Path, count: int, begun: float) -> dict[str, float]:
     """A whole run: seconds from the start of the process to the first video, rate after it, and peak memory."""
     times: list[float] = []
-    rescore(plan_of(root), out, workers=count, pages="none", progress=lambda _: times.append(time.time()))
+    rescore(plan_of(root), out, engine=Processes(count), pages="none", progress=lambda _: times.append(time.time()))
     warm = times[2 * count :]  # every process is there
     return {
         "start_up_s": times[0] - begun,

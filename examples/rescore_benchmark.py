@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from coprop_plugin.rescore import Summary, make_plan, rescore
+from coprop_plugin.rescore import Processes, Summary, make_plan, rescore
 
 
 def compare(data: Path, predictions: Sequence[Path], out: Path, *, layout: str = "auto", workers: int = 1) -> Summary:
@@ -25,7 +25,7 @@ def compare(data: Path, predictions: Sequence[Path], out: Path, *, layout: str =
         method={"control_points": "changepoint", "propagator": "flow", "fusion": "consensus"},
         protocol=("avsbench", "alignment"),
     )
-    return rescore(plan, out, workers=workers)
+    return rescore(plan, out, engine=Processes(workers))
 
 
 def make_example(folder: Path) -> tuple[Path, list[Path]]:

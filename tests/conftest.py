@@ -31,6 +31,8 @@ def _missing(name: str) -> str | None:
         return None if torch.cuda.is_available() else "no GPU"
     if name == "serve":
         return None if importlib.util.find_spec("openai") else "the package openai is not installed (extra 'serve')"
+    if name == "ray":
+        return None if importlib.util.find_spec("ray") else "the package ray is not installed (extra 'ray')"
     raise ValueError(f"unknown need '{name}'")
 
 

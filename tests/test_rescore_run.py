@@ -17,7 +17,7 @@ from coprop_plugin.coprop import CoProp
 from coprop_plugin.datasets.avsbench import open_dataset
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.metrics.protocols import Scorer
-from coprop_plugin.rescore import RunFolder, Source, make_plan
+from coprop_plugin.rescore import Processes, RunFolder, Source, make_plan
 from coprop_plugin.rescore.folder import locked
 from coprop_plugin.rescore.pages import extremes
 
@@ -89,7 +89,7 @@ def test_kept_scores_are_without_loss(ms3: Path, tmp_path: Path) -> None:
 
 def test_two_workers_write_what_one_does(ms3: Path, done: Path, tmp_path: Path) -> None:
     """Workers are held to this folder by its lock, and end with the run."""
-    summary = quick(plan_of(ms3), tmp_path / "two", workers=2)
+    summary = quick(plan_of(ms3), tmp_path / "two", engine=Processes(2))
     assert (summary.done, summary.kept, summary.failed) == (2 * VIDEOS, 0, 0)
     assert files_of(tmp_path / "two") == files_of(done)
     with locked(RunFolder(tmp_path / "two"), wait_s=0):

@@ -15,6 +15,7 @@ from . import options
 
 if TYPE_CHECKING:
     from ..rescore import Plan, Summary
+    from ..rescore.pool import Engine
     from ..rescore.worker import Outcome
 
 HELP = "Refine and re-score the saved predictions of a whole benchmark; interrupted, the same command goes on."
@@ -23,6 +24,8 @@ EXAMPLES = """\
   coprop rescore mine=preds/run7 --dataset s4 --data-root AVSBench --kind probability --workers 8 -o runs/s4
   coprop rescore preds/aavs --dataset avss --data-root AVSS --off-palette background -o runs/avss
   coprop rescore preds/tpavi --dataset ms3 --data-root AVSBench --semantic-root AVSS -o runs/ms3   (with MOC)
+  torchrun --nproc-per-node 4 -m coprop_plugin.cli.main rescore preds/tpavi --data-root AVSBench -o runs/ms3
+  RAY_AUTH_TOKEN=… coprop rescore preds/tpavi --data-root AVSBench --engine ray --address auto -o runs/ms3
 
 Each PRED_DIR holds a folder of PNGs (ID/ or CATEGORY/ID/) or an array file (ID.npz, .npy) for every video."""
 
@@ -51,7 +54,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--pages", choices=("none", "extremes", "all"), default="extremes", help="reports of single videos"
     )
-    output.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    scale = parser.add_argument_group("scale")
+    scale.add_argument(
+        "--engine",
+        choices=("local", "torchrun", "ray"),
+        help="default: torchrun if it started this command, else local",
+    )
+    scale.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes (default 1); with ray actors at most (default: all GPUs or CPUs)",
+    )
+    scale.add_argument("--address", default="auto", metavar="HOST:PORT", help="the Ray cluster's head (default: auto)")
     output.add_argument("--retry-failed", action="store_true", help="try videos again that failed before")
     options.add_config(parser)
 
@@ -62,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy comes: a run's bytes must not depend on the machine's cores
     from ..rescore import RunFolder, make_plan, rescore
+    from ..rescore.torchrun import Torchrun
 
     RunFolder(args.out).check()
     plan = make_plan(
@@ -75,12 +91,35 @@ def run(args: argparse.Namespace) -> int:
         scores=args.scores,
         semantic_root=args.semantic_root,
     )
+    engine = _engine(args)
+    if isinstance(engine, Torchrun) and engine.rank:
+        engine.follow(plan, RunFolder(args.out), retry_failed=args.retry_failed)
+        return 0
     with progress(plan) as note:
         summary = rescore(
-            plan, args.out, workers=args.workers, retry_failed=args.retry_failed, pages=args.pages, progress=note
+            plan, args.out, engine=engine, retry_failed=args.retry_failed, pages=args.pages, progress=note
         )
     render(summary, as_json=args.json)
     return 1 if summary.failed else 0
+
+
+def _engine(args: argparse.Namespace) -> Engine:
+    """What works off the videos."""
+    from ..rescore.pool import Processes
+    from ..rescore.torchrun import Torchrun, started_by_torchrun
+
+    name = args.engine or ("torchrun" if started_by_torchrun() else "local")
+    if name != "ray" and args.address != "auto":
+        raise CoPropError("--address names a Ray cluster; say --engine ray with it.")
+    if name == "ray":
+        from ..rescore.ray_cluster import RayCluster
+
+        return RayCluster(args.address, workers=args.workers)
+    if name == "torchrun":
+        if args.workers is not None:
+            raise CoPropError("torchrun decides how many processes there are (--nproc-per-node); leave --workers out.")
+        return Torchrun()
+    return Processes(1 if args.workers is None else args.workers)
 
 
 def _method(args: argparse.Namespace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from .folder import RunFolder
 from .plan import Plan, Source, make_plan
+from .pool import Engine, Processes
 from .run import Summary, rescore
 
-__all__ = ["Plan", "RunFolder", "Source", "Summary", "make_plan", "rescore"]
+__all__ = ["Engine", "Plan", "Processes", "RunFolder", "Source", "Summary", "make_plan", "rescore"]

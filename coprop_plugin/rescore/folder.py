@@ -57,6 +57,22 @@ class RunFolder:
         """Where the files of a video are written before they are moved to their places."""
         return self.path / _STAGE / task.source.name / task.video.video_id
 
+    def withdraw(self, task: Task) -> None:
+        """Take away what an earlier success of a video left."""
+        self.scores(task).unlink(missing_ok=True)
+        shutil.rmtree(self.masks(task), ignore_errors=True)
+
+    def note_failure(self, task: Task, error: str) -> None:
+        """Say in the folder that the video failed; nothing of an earlier success stays beside it."""
+        self.record(task).unlink(missing_ok=True)
+        self.withdraw(task)
+        shutil.rmtree(self.stage(task), ignore_errors=True)
+        note = self.stage(task) / "failed.json"
+        note.parent.mkdir(parents=True)
+        note.write_bytes(json_bytes({"video": task.video.video_id, "error": error}))
+        move(note, self.failure(task), "failure noted")
+        note.parent.rmdir()
+
     def begin(self, manifest: Mapping[str, Any]) -> bool:
         """Write the manifest, or find that the run in this folder is the same one; returns whether it goes on.
 
@@ -114,6 +130,13 @@ class RunFolder:
         for places in (self.path.glob(".*.part"), (self.path / "pages").glob("*/.*.part")):
             for leftover in places:
                 leftover.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path, barrier: str) -> None:
+    """Put a staged file or folder in its place, at once and whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    barriers.reached(barrier)
 
 
 class Lock:

@@ -1,4 +1,4 @@
-"""The engines: tasks worked off here, or by processes of this machine. Which one does it changes no byte."""
+"""What an engine is, and the one that is always there: tasks worked off here, or by processes of this machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
+from typing import Protocol
 
 from ..errors import CoPropError
 from .folder import Lock, RunFolder
@@ -20,49 +21,64 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 _AHEAD = 4  # tasks a worker that are handed out at most, so that a long list costs no memory
 
 
-def work_off(
-    plan: Plan,
-    folder: RunFolder,
-    tasks: Sequence[Task],
-    *,
-    workers: int = 1,
-    lock: Lock | None = None,
-    retry_failed: bool = False,
-) -> Iterator[Outcome]:
-    """The outcome of every task, as they come.
+class Engine(Protocol):
+    """Works off the tasks of a run. Which engine does it changes no byte of the run."""
+
+    def work_off(
+        self, plan: Plan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
+    ) -> Iterator[Outcome]:
+        """The outcome of every task, as they come.
+
+        Args:
+            plan, folder: what is done, and where it is written.
+            tasks: which of it.
+            lock: the folder's; processes that can hold it too do.
+            retry_failed: try again what failed in an earlier run.
+
+        Raises:
+            CoPropError: the engine cannot work, or its workers were killed.
+            OSError: the disk is full.
+        """
+        ...
+
+
+class Processes:
+    """The tasks are done here, or by several processes of this machine.
 
     Args:
-        plan, folder: what is done, and where it is written.
-        tasks: which of it.
         workers: processes; with one it is done here.
-        lock: the folder's; the processes hold it too.
-        retry_failed: try again what failed in an earlier run.
 
     Raises:
-        CoPropError: fewer than one worker, or one of them was killed.
-        OSError: the disk is full.
+        CoPropError: fewer than one worker.
     """
-    if workers < 1:
-        raise CoPropError(f"at least one worker is needed, got {workers}.")
-    if workers == 1:
-        yield from map(Worker(plan, folder, retry_failed=retry_failed), tasks)
-        return
-    with _single_threaded():
-        pool = ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),  # a fork would take over threads and open decoders
-            initializer=_start,
-            initargs=(plan, folder, lock, retry_failed),
-        )
-        try:
-            yield from _outcomes(pool, iter(tasks), ahead=_AHEAD * workers)
-        except BrokenProcessPool as error:
-            raise CoPropError(
-                "a worker process was killed, most likely because memory ran out. What was finished is whole: run the "
-                f"same command again, with fewer than {workers} workers."
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+    def __init__(self, workers: int = 1) -> None:
+        if workers < 1:
+            raise CoPropError(f"at least one worker is needed, got {workers}.")
+        self.workers = workers
+
+    def work_off(
+        self, plan: Plan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
+    ) -> Iterator[Outcome]:
+        if self.workers == 1:
+            yield from map(Worker(plan, folder, retry_failed=retry_failed), tasks)
+            return
+        with _single_threaded():
+            pool = ProcessPoolExecutor(
+                self.workers,
+                mp_context=multiprocessing.get_context("spawn"),  # a fork would take over threads and open decoders
+                initializer=_start,
+                initargs=(plan, folder, lock, retry_failed),
+            )
+            try:
+                yield from _outcomes(pool, iter(tasks), ahead=_AHEAD * self.workers)
+            except BrokenProcessPool as error:
+                raise CoPropError(
+                    "a worker process was killed, most likely because memory ran out. What was finished is whole: run "
+                    f"the same command again, with fewer than {self.workers} workers."
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _outcomes(pool: ProcessPoolExecutor, tasks: Iterator[Task], *, ahead: int) -> Iterator[Outcome]:
@@ -91,7 +107,7 @@ _worker: Worker | None = None
 _lock: Lock | None = None
 
 
-def _start(plan: Plan, folder: RunFolder, lock: Lock | None, retry_failed: bool) -> None:
+def _start(plan: Plan, folder: RunFolder, lock: Lock, retry_failed: bool) -> None:
     """In a new process: hold the folder's lock, end with the run, and get ready."""
     global _worker, _lock
     _lock = lock

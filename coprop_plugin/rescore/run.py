@@ -14,7 +14,7 @@ from .folder import RunFolder, locked
 from .formats import to_csv, to_json, to_latex, to_text
 from .pages import write_index, write_pages
 from .plan import Plan
-from .pool import work_off
+from .pool import Engine, Processes
 from .worker import Outcome
 
 Pages = Literal["none", "extremes", "all"]
@@ -49,7 +49,7 @@ def rescore(
     plan: Plan,
     out: str | Path,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     retry_failed: bool = False,
     pages: Pages = "extremes",
     draws: int = DRAWS,
@@ -57,12 +57,12 @@ def rescore(
 ) -> Summary:
     """Refine and score every video of a plan, and compare; run again after an interruption, it goes on.
 
-    Predictions, tables and pages are the same bytes whether or not it was interrupted, and whatever ``workers`` is.
+    Predictions, tables and pages are the same bytes whether or not it was interrupted, and whatever ``engine`` is.
 
     Args:
         plan: what to do (:func:`make_plan`).
         out: a new or empty folder, or one with the same run in it.
-        workers: processes.
+        engine: what works off the videos; here and in this process if none is given.
         retry_failed: try again what failed before.
         pages: per-video reports: of the worst and best videos, of all, or none.
         draws: of the bootstrap.
@@ -72,13 +72,14 @@ def rescore(
         CoPropError: the folder holds other things, another run, or is being written.
         OSError: the disk is full.
     """
-    folder = RunFolder(out)
+    folder, engine = RunFolder(out), engine or Processes()
     with locked(folder) as (lock, stale):
         goes_on = folder.begin(plan.manifest())
-        folder.log("begun", resumed=goes_on, workers=workers, data=plan.data_root.absolute(), **_places(plan))
+        how = {"engine": type(engine).__name__, "data": plan.data_root.absolute(), **_places(plan)}
+        folder.log("begun", resumed=goes_on, **how)
         counts = {"done": 0, "kept": 0, "failed": 0, "failed before": 0}
         tasks = plan.tasks()
-        for outcome in work_off(plan, folder, tasks, workers=workers, lock=lock, retry_failed=retry_failed):
+        for outcome in engine.work_off(plan, folder, tasks, lock=lock, retry_failed=retry_failed):
             counts[outcome.status] += 1
             if outcome.status in ("done", "failed"):
                 task, facts = outcome.task, {"error": outcome.error, "trace": outcome.trace} if outcome.error else {}

@@ -24,7 +24,7 @@ from ..store import digest, write_masks, write_scores
 from ..store.find import ARRAYS, find_prediction
 from ..structures import Clip, ControlPoints, Prediction
 from . import barriers
-from .folder import RunFolder, json_bytes
+from .folder import RunFolder, json_bytes, move
 from .plan import Plan, Source, Task
 
 Status = Literal["done", "kept", "failed", "failed before"]
@@ -81,12 +81,12 @@ class Worker:
             if isinstance(failure, OSError) and failure.errno in _FATAL:
                 raise
             status, error, trace = "failed", self._words(failure, task), traceback.format_exc()
-            self._note_failure(task, error)
+            self.folder.note_failure(task, error)
         return Outcome(task, status, error, trace, time.monotonic() - start)
 
     def _work(self, task: Task) -> Status:
         if not self.retry_failed and self.folder.failure(task).is_file() and not self.folder.record(task).is_file():
-            self._clear(task)  # what a second try left that was killed
+            self.folder.withdraw(task)  # what a second try left that was killed
             return "failed before"
         place = locate(task.source, task.video)
         inputs = {"prediction": digest(place), **data_digests(self.dataset, task.video)}
@@ -168,10 +168,10 @@ class Worker:
         if masks.exists():
             shutil.rmtree(masks)
             barriers.reached("masks removed")
-        _move(stage / "masks", masks, "masks moved")
+        move(stage / "masks", masks, "masks moved")
         if (stage / "scores.npz").exists():
-            _move(stage / "scores.npz", self.folder.scores(task), "scores moved")
-        _move(stage / "record.json", self.folder.record(task), "record moved")
+            move(stage / "scores.npz", self.folder.scores(task), "scores moved")
+        move(stage / "record.json", self.folder.record(task), "record moved")
         if self.folder.failure(task).exists():
             self.folder.failure(task).unlink()
             barriers.reached("failure withdrawn")
@@ -193,27 +193,12 @@ class Worker:
         self.folder.failure(task).unlink(missing_ok=True)
         return True
 
-    def _note_failure(self, task: Task, error: str) -> None:
-        """Say in the folder that the video failed; nothing of an earlier success stays beside it."""
-        self.folder.record(task).unlink(missing_ok=True)
-        self._clear(task)
-        shutil.rmtree(self.folder.stage(task), ignore_errors=True)
-        note = self.folder.stage(task) / "failed.json"
-        note.parent.mkdir(parents=True)
-        note.write_bytes(json_bytes({"video": task.video.video_id, "error": error}))
-        _move(note, self.folder.failure(task), "failure noted")
-        note.parent.rmdir()
-
     def _words(self, failure: Exception, task: Task) -> str:
         """One line for a person: our errors as they are, others with their type; folders by name, not by place."""
         text = str(failure) if isinstance(failure, CoPropError) else f"{type(failure).__name__}: {failure}"
         for root in filter(None, (task.source.path, self.plan.data_root, self.plan.semantic_root)):
             text = text.replace(f"{root}/", f"{root.name}/")
         return text
-
-    def _clear(self, task: Task) -> None:
-        self.folder.scores(task).unlink(missing_ok=True)
-        shutil.rmtree(self.folder.masks(task), ignore_errors=True)
 
 
 def one_thread() -> None:
@@ -270,12 +255,6 @@ def held(prediction: Prediction) -> Prediction:
     scores = np.stack([prediction.frame(t) for t in range(prediction.num_frames)])
     own = None if prediction.labels is None else np.asarray(prediction.label_maps())
     return replace(prediction, scores=scores, labels=own)
-
-
-def _move(source: Path, target: Path, barrier: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(target)
-    barriers.reached(barrier)
 
 
 def points_of(record: dict[str, Any]) -> ControlPoints:

@@ -38,6 +38,11 @@ def versions() -> Mapping[str, str]:
     return MappingProxyType(found)
 
 
+def digest_of(value: Mapping[str, Any]) -> str:
+    """``sha256:…`` of what a manifest holds."""
+    return f"sha256:{hashlib.sha256(to_text(value).encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
 def digest(path: str | Path) -> str:
     """``sha256:…`` of a file, or of a folder's files and their relative names (hidden ones left out)."""
     path = Path(path)
