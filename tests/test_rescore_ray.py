@@ -129,8 +129,9 @@ def test_a_node_dies_in_the_middle(cluster: Cluster, tmp_path: Path) -> None:
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "one")
 
     again = cluster.run(*on_ray)
-    assert again.wait(timeout=120) == 0
-    assert f"{len(METHODS) * VIDEOS} kept from before" in again.stderr.read()
+    told = again.communicate(timeout=180)[1]
+    assert again.returncode == 0, told
+    assert f"{len(METHODS) * VIDEOS} kept from before" in told
 
 
 def done(log: Path) -> int:

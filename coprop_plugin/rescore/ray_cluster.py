@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import secrets
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from .worker import Outcome, Worker
 
 MAX_TRIES = 3  # a video that has killed so many workers has failed
 LOOK_S = 120.0  # for all nodes to answer what they see
+NOTICE_S = 30.0  # for the cluster to notice that a node is dead
 START_S = 300.0  # without a single worker left or started
 TOKEN_FILE = Path("~/.ray/auth_token")
 
@@ -108,18 +110,31 @@ class RayCluster:
                 for node in nodes
             }
             for node, reference in seen.items():
-                check_node(nodes[node], self._answer(nodes[node], reference), content, folder.path.absolute())
+                if told := self._answer(node, nodes[node], reference):
+                    check_node(nodes[node], told, content, folder.path.absolute())
         finally:
             probe.unlink(missing_ok=True)
 
-    def _answer(self, host: str, reference: Any) -> Mapping[str, Any]:
+    def _answer(self, node: str, host: str, reference: Any) -> Mapping[str, Any] | None:
+        """What a node sees; ``None`` if it has died meanwhile."""
         try:
             return self._ray.get(reference, timeout=LOOK_S)
         except Exception as error:
+            if not isinstance(error, self._ray.exceptions.RayTaskError) and self._is_gone(node):
+                return None
             raise CoPropError(
                 f"the node '{host}' cannot run this package ({str(error).strip().splitlines()[-1][:300]}). Install the "
                 "same coprop-plugin in the environment from which `ray start` was called there."
             ) from error
+
+    def _is_gone(self, node: str) -> bool:
+        """Whether the cluster finds a node dead; it takes a while to notice."""
+        deadline = time.monotonic() + NOTICE_S
+        while any(n["NodeID"] == node and n["Alive"] for n in self._ray.nodes()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+        return True
 
 
 class Crew:
