@@ -49,7 +49,7 @@ def erase(scores: np.ndarray, channel: int, mask: np.ndarray) -> np.ndarray:
     scores = scores.copy()
     gone = np.minimum(mask, scores[channel])
     scores[channel] -= gone
-    scores[0] += gone
+    scores[0] = np.minimum(scores[0] + gone, 1.0)  # probabilities kept in half precision add up to a little more
     return scores
 
 
