@@ -234,3 +234,10 @@ class TestBadInput:
     def test_options(self, options: dict[str, object], message: str) -> None:
         with pytest.raises(CoPropError, match=message):
             AOT("aott", checkpoint=scenes.weights("aott"), **options)  # type: ignore[arg-type]
+
+
+def test_broken_weights_are_refused() -> None:
+    state = dict(scenes.weights("aott"))
+    state["LSTT.layers.0.norm1.weight"] = state["LSTT.layers.0.norm1.weight"] * float("nan")
+    with pytest.raises(CheckpointError, match=r"LSTT\.layers\.0\.norm1\.weight holds NaN"):
+        scenes.propagator("aott", checkpoint=state)

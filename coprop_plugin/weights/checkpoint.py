@@ -195,9 +195,19 @@ def _check_forms(path: Path, state: Mapping[str, Tensor]) -> None:
 
 def _copied(path: Path, name: str, value: Tensor) -> Tensor:
     """One entry in memory of its own, if its numbers are finite."""
-    if value.is_floating_point() and not torch.isfinite(value).all():
-        raise CheckpointError(f"'{path}': {name} holds NaN or infinite values; these weights are broken.")
+    check_finite({name: value}, what=f"'{path}'")
     return value.clone(memory_format=torch.contiguous_format)
+
+
+def check_finite(state: Mapping[str, Tensor], *, what: str) -> None:
+    """Refuse broken weights.
+
+    Raises:
+        CheckpointError: an entry holds NaN or infinite values.
+    """
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(f"{what}: {name} holds NaN or infinite values; these weights are broken.")
 
 
 def _listed(problem: str, names: list[str]) -> str:

@@ -13,7 +13,7 @@ import torch
 
 from ...errors import CheckpointError, CoPropError
 from ...structures import Clip
-from ...weights.checkpoint import read_state_dict
+from ...weights.checkpoint import check_finite, read_state_dict
 from ..base import PropagationTask, check_range
 from ..guides import AudioFeatures, make_guide
 from .config import config_of
@@ -81,6 +81,7 @@ class AOT:
             )
         if isinstance(checkpoint, Mapping):
             state, what = checkpoint, "the state dict"
+            check_finite(state, what=what)
         else:
             state, what = read_state_dict(checkpoint, trust_pickle=trust_pickle), f"'{checkpoint}'"
         network = AOTNetwork.from_state(config, state, what=what)
