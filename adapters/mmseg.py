@@ -14,8 +14,8 @@ from ..errors import CheckpointError, CoPropError
 from ..openmmlab import prepare_openmmlab
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, Clip, FrameSpool, FrameStack, Prediction
 from ..weights.checkpoint import load_into, read_state_dict
+from ..weights.device import choose_device
 from .base import Adapter, check_frames
-from .published import chosen_device
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class MmsegAdapter(Adapter):
         if not checkpoint or not config:
             raise CheckpointError("the adapter 'mmseg' needs config=FILE and checkpoint=FILE of the same model.")
         state = read_state_dict(checkpoint, trust_pickle=trust_pickle)
-        self._model = build_segmentor(Path(config), chosen_device(device))
+        self._model = build_segmentor(Path(config), choose_device(device))
         load_into(self._model, state, what=f"'{checkpoint}'", drop=("data_preprocessor.",))
         channels = int(self._model.out_channels)
         self._sigmoid = channels == 1

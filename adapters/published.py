@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import CoPropError
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, BINARY, Clip, FrameSpool, FrameStack, Prediction
 from ..structures.prediction import Kind
+from ..weights.device import choose_device
 from .backbones.images import as_in_avsbench, normalise, resize_bilinear
 from .base import Adapter, check_frames
 from .sound import Missing, SecondExamples
@@ -95,7 +96,7 @@ class PublishedAdapter(Adapter):
             raise CoPropError(f"unknown precision '{precision}'. Allowed: float32, bfloat16.")
         if batch_frames is not None and batch_frames < 1:
             raise CoPropError(f"batch_frames counts the frames run at once, at least 1; got {batch_frames}.")
-        self.device = chosen_device(device)
+        self.device = choose_device(device)
         self.network = network.to(self.device)
         self.precision = precision
         self.batch_frames = batch_frames or (GPU_BATCH_FRAMES if self.device.type == "cuda" else self.together)
@@ -242,16 +243,3 @@ def windows(num_frames: int, together: int, *, padded: bool = False) -> Iterator
             continue
         first = max(0, min(start, num_frames - together))
         yield [min(first + i, num_frames - 1) for i in range(together)]
-
-
-def chosen_device(device: str) -> torch.device:
-    """``"auto"`` is the GPU where there is one."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise CoPropError(f"unknown device '{device}'; write auto, cpu, cuda or cuda:0.") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise CoPropError(f"the device '{device}' was asked for, but torch sees no GPU here; use device='cpu'.")
-    return chosen

@@ -96,12 +96,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _training(args: argparse.Namespace) -> Any:
     """What the flags describe."""
-    from ..propagators.aot.runtime import choose_device
     from ..store.manifest import digest
     from ..training.networks import starting_network
     from ..training.propagator import PropagatorTraining
     from ..training.sequences import SequenceRule
     from ..training.sources import open_source
+    from ..weights.device import choose_device
 
     size = size_of(args.size)
     source = open_source(args.data, size=size, split=args.split, masks=args.masks)

@@ -117,7 +117,7 @@ class Tagger:
     def _load(self) -> tuple[Tag, int, tuple[str, ...]]:
         from safetensors import SafetensorError
 
-        from ..propagators.aot.runtime import choose_device
+        from ..weights.device import choose_device
 
         device = choose_device(self.device)
         try:

@@ -93,7 +93,7 @@ class LocalModel(AudioLanguageModel):
         import transformers
         from safetensors import SafetensorError
 
-        from ...propagators.aot.runtime import choose_device
+        from ...weights.device import choose_device
 
         device = choose_device(self.device)
         dtype = self.dtype if self.dtype != "auto" or device.type == "cuda" else "float32"

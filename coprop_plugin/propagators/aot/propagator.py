@@ -14,6 +14,7 @@ import torch
 from ...errors import CheckpointError, CoPropError
 from ...structures import Clip
 from ...weights.checkpoint import check_finite, read_state_dict
+from ...weights.device import choose_device
 from ..base import PropagationTask, check_range
 from ..guides import AudioFeatures, make_guide
 from .config import config_of
@@ -24,7 +25,7 @@ from .memory import DEFAULT_MEMORY_FRAMES, MemoryRule
 from .network import AOTNetwork
 from .preprocess import MAX_SIDE_PX, most_likely, nearest
 from .runs import Run, runs_of
-from .runtime import Precision, check_precision, choose_device, inference, prepare
+from .runtime import Precision, check_precision, inference, prepare
 from .stream import Stream
 
 

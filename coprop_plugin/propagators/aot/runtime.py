@@ -1,4 +1,4 @@
-"""Where and how a network runs: device, precision, folding, compilation."""
+"""How a network runs: precision, folding, compilation."""
 
 from __future__ import annotations
 
@@ -8,29 +8,12 @@ from typing import Literal, get_args
 
 import torch
 
-from ...errors import CoPropError, unknown_name
+from ...errors import unknown_name
 from .encoders.frozen_norm import fold_norms
 from .network import AOTNetwork
 
 Precision = Literal["float32", "bfloat16", "float16"]
 COMPILER = "inductor"
-
-
-def choose_device(device: str) -> torch.device:
-    """``auto`` is the GPU where there is one.
-
-    Raises:
-        CoPropError: a device that does not exist here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise CoPropError(f"unknown device '{device}'. Allowed: auto, cpu, cuda, cuda:0, …") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise CoPropError(f"no GPU for the device '{device}'; use device=cpu (or auto).")
-    return chosen
 
 
 def check_precision(precision: str) -> Precision:
