@@ -269,7 +269,7 @@ class TestCompare:
                 "0110",
                 ("Of 2 frames where masks now start or stop, 0 are control points", "1 of 1 such change lay"),
             ),
-            ("0000", "1111", ("Masks now never start or stop within the clip.", "Before, there was no such change.")),
+            ("0000", "1111", ("Masks never start or stop within the clip, neither before nor now.",)),
         ],
     )
     def test_sentences(self, base, refined, said):

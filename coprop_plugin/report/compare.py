@@ -124,6 +124,8 @@ def explanation(comparison: Comparison, control_points: ControlPoints, time_base
         f"{len(points.intersection(before))} of {such} lay at control points" if before else "there was no such change"
     )
     sentences = [timing, f"Before, {past}."]
+    if not now and not before:
+        sentences = [f"Masks never {what} within the clip, neither before nor now."]
     if comparison.base_iou is not None and comparison.refined_iou is not None:
         old, new = (f"{100 * mean_iou(values):.1f}" for values in (comparison.base_iou, comparison.refined_iou))
         verb = "stays at" if old == new else f"{'rises' if float(new) > float(old) else 'falls'} from {old} to"
