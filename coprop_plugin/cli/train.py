@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .test import add_runner
+from .test import add_runner, end_of_rank
 
 HELP = """Train the model of an OpenMMLab config. The config is Python code, and it is run: take only one you trust.
 With a CoPropHook in it, save_best='coprop/mIoU' keeps the checkpoint whose refined masks are best.
@@ -25,4 +25,4 @@ def run(args: argparse.Namespace) -> int:
 
     config = read_config(args.config_file, options=args.set, work_dir=args.work_dir)
     train_config(config, args.checkpoint, resume=args.resume)
-    return 0
+    return end_of_rank(0)

@@ -92,13 +92,12 @@ def train_config(config: Any, checkpoint: str | None = None, *, resume: bool = F
 
 @contextmanager
 def _leaving_together() -> Iterator[None]:
-    """The processes of ``torchrun`` end at the same time: gloo aborts one whose neighbour is gone while it still talks."""
+    """The processes of ``torchrun`` end at the same time: none is gone while another still talks to it."""
     from torch import distributed
 
     yield
     if distributed.is_initialized():
         distributed.barrier()
-        distributed.destroy_process_group()
 
 
 def _runner(config: Any, checkpoint: str | None) -> Any:
