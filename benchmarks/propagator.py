@@ -2,12 +2,15 @@
 
     python benchmarks/propagator.py                                     # AOTT and R50_AOTL, 225x225, 1 and 16 segments
     python benchmarks/propagator.py --models r50_aotl --size 481x849 --segments 1,16 --lengths 5,10 --rounds 1
+    python benchmarks/propagator.py --published DIR                     # and AOT's published code, from a checkout of it
     python benchmarks/propagator.py --stream 2000                       # does memory grow with the length of a stream?
 
 Both sides go from uint8 frames to probabilities at the frames' size, with two objects and the same stand-in weights;
 rounds of both take turns and the best of each counts. Frames with a given mask are not counted. Beside the times
 stands a fixed kernel (a product of two 1024x1024 float32 matrices), so that machines and busy hours can be compared;
-peak memory is what a side takes above what was resident before it (its answers included).
+peak memory is what a side takes above what was resident before it (its answers included). ``max_difference`` is of
+probabilities, the plain side being fed the engine's masks: noise has ties, and a label that flips at one goes on
+through the frames. ``labels_equal`` lets each side feed on its own masks.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from aot_inputs import Size, clip_of, drift, probabilities, stand_in_weights, two_squares
 from plain_aot import PlainAOT
+from published_aot import PublishedAOT
 
 from coprop_plugin.propagators.aot.config import MODELS
 from coprop_plugin.propagators.aot.preprocess import most_likely, to_input
@@ -48,6 +53,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="of the engine; the plain side runs on it too")
     parser.add_argument("--precision", default="float32", help="of the engine")
     parser.add_argument("--compile", action="store_true", help="compile the engine")
+    parser.add_argument("--published", type=Path, metavar="DIR", help="a checkout of AOT's code, which is run as well")
     parser.add_argument("--stream", type=int, metavar="FRAMES", help="only measure memory over a stream this long")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     arguments = parser.parse_args()
@@ -71,32 +77,41 @@ def frames_a_second(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             max_memory_frames=None,
             max_side_px=max(size),
         )
+        published = PublishedAOT(arguments.published, model, weights, arguments.device) if arguments.published else None
         for segments, length in product(_numbers(arguments.segments), _numbers(arguments.lengths)):
             clip, tasks = scene(segments, length, size)
             sides: dict[str, Callable[[], list[np.ndarray]]] = {
                 "plain": lambda: list(run_plain(model, weights, clip, tasks, arguments.device)),  # noqa: B023
-                "engine": lambda: list(engine.propagate(clip, tasks)),  # noqa: B023
+                # A clip of its own each time: the engine keeps what it encoded of a clip that it knows.
+                "engine": lambda: list(engine.propagate(replace(clip), tasks)),  # noqa: B023
             }
+            if published:
+                sides["published"] = lambda: list(published.run(clip, tasks))  # noqa: B023
             best_s, masks, peak_mb = _take_turns(sides, arguments.rounds, CLOCKS[arguments.clock])
             propagated = segments * (length - 1)
-            plain, ours = (np.concatenate(masks[side]) for side in sides)
-            yield {
+            checked = slice(0, segments, max(1, segments - 1))  # the first and the last: all segments are alike
+            fed = run_plain(model, weights, clip, tasks[checked], arguments.device, fed=masks["engine"][checked])
+            difference = max(_gap(a, b) for a, b in zip(fed, masks["engine"][checked], strict=True))
+            labels = {side: np.concatenate(answer).argmax(axis=1) for side, answer in masks.items()}
+            row = {
                 "model": model,
                 "size": arguments.size,
                 "segments": segments,
                 "length": length,
                 "threads": arguments.threads,
                 "kernel_ms": 1e3 * best_s["kernel"],
-                "plain_s": best_s["plain"],
-                "engine_s": best_s["engine"],
-                "plain_fps": propagated / best_s["plain"],
-                "engine_fps": propagated / best_s["engine"],
-                "ratio": best_s["plain"] / best_s["engine"],
-                "plain_peak_mb": peak_mb["plain"],
-                "engine_peak_mb": peak_mb["engine"],
-                "max_difference": float(np.abs(plain - ours).max()),
-                "labels_equal": float((plain.argmax(axis=1) == ours.argmax(axis=1)).mean()),
+                "max_difference": difference,
             }
+            for side in sides:
+                row |= {
+                    f"{side}_s": best_s[side],
+                    f"{side}_fps": propagated / best_s[side],
+                    f"{side}_peak_mb": peak_mb[side],
+                }
+                if side != "engine":
+                    row[f"ratio_to_{side}"] = best_s[side] / best_s["engine"]
+                    row[f"labels_equal_to_{side}"] = float((labels[side] == labels["engine"]).mean())
+            yield row
 
 
 def memory_of_a_stream(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -124,21 +139,28 @@ def scene(segments: int, length: int, size: Size) -> tuple[Clip, list[Propagatio
 
 @torch.inference_mode()
 def run_plain(
-    model: str, weights: dict[str, torch.Tensor], clip: Clip, tasks: list[PropagationTask], device: str
+    model: str,
+    weights: dict[str, torch.Tensor],
+    clip: Clip,
+    tasks: list[PropagationTask],
+    device: str,
+    *,
+    fed: list[np.ndarray] | None = None,
 ) -> Iterator[np.ndarray]:
-    """The plain side on the same tasks."""
+    """The plain side on the same tasks; it feeds on its own masks, or on those that are given."""
     sequence = PlainAOT({name: value.to(device) for name, value in weights.items()}, gap=MODELS[model].memory_gap)
-    for task in tasks:
+    for number, task in enumerate(tasks):
         masks = [task.mask]
         images = [
             to_input([clip.frames[t]], torch.device(device))[0].contiguous() for t in range(task.start, task.stop)
         ]
         sequence.reference(images[0], torch.from_numpy(task.mask.argmax(axis=0)).to(device), NUM_OBJECTS)
-        for image in images[1:]:
+        for step, image in enumerate(images[1:], start=1):
             logits = F.interpolate(sequence.propagate(image)[None], size=clip.size, mode="bilinear", align_corners=True)
             probability = logits.softmax(dim=1)
             masks.append(probability[0].cpu().numpy())
-            sequence.update(most_likely(probability)[0])
+            remembered = probability if fed is None else torch.from_numpy(fed[number][step : step + 1]).to(device)
+            sequence.update(most_likely(remembered)[0])
         yield np.stack(masks)
 
 
@@ -160,6 +182,10 @@ def _take_turns(
             seconds[side].append(spent)
             peak_mb[side] = max(peak_mb.get(side, 0), (_peak_bytes() - before) / 1e6)
     return {side: min(times) for side, times in seconds.items()}, answers, peak_mb
+
+
+def _gap(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max())
 
 
 def _timed(run: Callable[[], Any], clock: Callable[[], float]) -> tuple[float, Any]:
@@ -190,7 +216,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":
