@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def from_clip_rate(
     mask = probabilities(two_squares(size))
     tasks = [PropagationTask(i * length, (i + 1) * length, i * length, mask) for i in range(segments)]
     list(engine.propagate(clip, tasks))
-    seconds = best_of(lambda: list(engine.propagate(clip, tasks)), device=device)
+    # A clip of its own each time: the engine keeps what it encoded of a clip that it knows.
+    seconds = best_of(lambda: list(engine.propagate(replace(clip), tasks)), device=device)
     return {"frames_a_second": segments * (length - 1) / seconds, "wall_s": seconds}
 
 

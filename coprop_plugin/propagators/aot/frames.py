@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...errors import CoPropError
+from ...structures import Clip
 from ..audio_insert import AudioTokens
+from .encoders import Maps
 from .network import AOTNetwork, Features
 from .preprocess import network_size, resize_frame, to_input
 from .runs import Run
+from .seen import KEPT_BYTES, FrameOf, SeenFrames
 
 # Pixels that are encoded at once: more fill the device better and take more memory.
 ENCODE_PX = {"cpu": 1 << 18, "cuda": 1 << 25}
@@ -27,6 +30,7 @@ class FrameEncoder:
     def __init__(self, network: AOTNetwork, *, max_side_px: int) -> None:
         self._network, self._max_side_px = network, max_side_px
         self.device = network.encoder_projector.weight.device
+        self._seen = SeenFrames(self._look, max_bytes=KEPT_BYTES.get(self.device.type, KEPT_BYTES["cpu"]))
 
     def network_size(self, frame_size: tuple[int, int]) -> tuple[int, int]:
         """The network's input size for frames of a size."""
@@ -40,10 +44,7 @@ class FrameEncoder:
         Raises:
             CoPropError: audio that the network does not take, or no audio where it does.
         """
-        self._check(audio)
-        size = self.network_size(frames[0].shape[:2])
-        image = to_input([resize_frame(frame, size) for frame in frames], self.device)
-        return self._network.encode(image, audio.to(self.device) if audio else None)
+        return self._hear(self._maps(frames), audio)
 
     def steps(self, runs: Sequence[Run]) -> Iterator[Features]:
         """The features of each step's frames, of all runs that still go on; the longest run comes first.
@@ -73,9 +74,20 @@ class FrameEncoder:
             )
 
     def _encode(self, wanted: Sequence[tuple[Run, int]]) -> Features:
-        frames = [_frame(run, run.frames[step]) for run, step in wanted]
+        maps = self._seen.maps([(run.clip, run.frames[step]) for run, step in wanted])
         audio = [tokens for run, step in wanted if (tokens := run.audio_at(step)) is not None]
-        return self.encode(frames, AudioTokens.join(audio) if audio else None)
+        return self._hear(maps, AudioTokens.join(audio) if audio else None)
+
+    def _look(self, wanted: Sequence[FrameOf]) -> Maps:
+        return self._maps([_frame(clip, index) for clip, index in wanted])
+
+    def _maps(self, frames: Sequence[np.ndarray]) -> Maps:
+        size = self.network_size(frames[0].shape[:2])
+        return self._network.look(to_input([resize_frame(frame, size) for frame in frames], self.device))
+
+    def _hear(self, maps: Maps, audio: AudioTokens | None) -> Features:
+        self._check(audio)
+        return self._network.hear(maps, audio.to(self.device) if audio else None)
 
 
 def num_active(runs: Sequence[Run], step: int) -> int:
@@ -83,12 +95,12 @@ def num_active(runs: Sequence[Run], step: int) -> int:
     return sum(len(run) > step for run in runs)
 
 
-def _frame(run: Run, index: int) -> np.ndarray:
-    """A frame of a run's clip, if it is what the clip promised."""
-    frame = np.asarray(run.clip.frames[index])
-    if frame.shape != (*run.clip.size, 3) or frame.dtype != np.uint8:
+def _frame(clip: Clip, index: int) -> np.ndarray:
+    """A frame of a clip, if it is what the clip promised."""
+    frame = np.asarray(clip.frames[index])
+    if frame.shape != (*clip.size, 3) or frame.dtype != np.uint8:
         raise CoPropError(
-            f"clip '{run.clip.clip_id}': frame {index} is {frame.dtype} {frame.shape}, expected uint8 "
-            f"{(*run.clip.size, 3)}; all frames of a clip have one size."
+            f"clip '{clip.clip_id}': frame {index} is {frame.dtype} {frame.shape}, expected uint8 "
+            f"{(*clip.size, 3)}; all frames of a clip have one size."
         )
     return frame

@@ -89,8 +89,15 @@ class AOTNetwork(nn.Module):
             image: ``(B, 3, H, W)``, normalised.
             audio: of the same frames; needed if the network has an audio insert, and not looked at otherwise.
         """
+        return self.hear(self.look(image), audio)
+
+    def look(self, image: Tensor) -> Maps:
+        """The part of :meth:`encode` that depends on the image alone: maps of strides 4, 8, 16 and, projected, 16."""
         x4, x8, x16, top = self.encoder(image)
-        maps: Maps = (x4, x8, x16, self.encoder_projector(top))
+        return x4, x8, x16, self.encoder_projector(top)
+
+    def hear(self, maps: Maps, audio: AudioTokens | None = None) -> Features:
+        """The rest of :meth:`encode`: the audio is inserted, the maps are adapted to transformer and decoder."""
         if self.audio_insert is None:
             audio = None
         else:

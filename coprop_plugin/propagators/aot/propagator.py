@@ -33,7 +33,9 @@ class AOT:
     """AOT or DeAOT, with the sound inserted where the checkpoint holds an audio insert (paper section 3.4).
 
     Each task begins with an empty memory. Up to ``batch`` tasks advance in lock step, forwards and backwards at
-    once; more than ten objects take several identity groups, merged as published.
+    once; more than ten objects take several identity groups, merged as published. A frame that several tasks of a
+    clip cross, in this call or a later one, is encoded once: the encoder's maps of the frames seen last are kept
+    (256 MB on a CPU, 2 GB on a GPU at most), so a clip's frames must not change.
 
     Args:
         model: a published model: aott, aots, aotb, aotl, r50_aotl (the paper's), swinb_aotl or r50_deaotl.
