@@ -105,7 +105,8 @@ def config(
         {
             "work_dir": str(work_dir),
             "default_scope": "mmengine",
-            "experiment_name": work_dir.name,
+            # MMEngine's log goes to whoever had the name in the same second: a test's folder makes it one of its own.
+            "experiment_name": "-".join(work_dir.parts[-2:]),
             "model": {"type": "LateModel"},
             "test_dataloader": loader(data, **options),
             "test_evaluator": evaluator or {"type": "Overlap"},
