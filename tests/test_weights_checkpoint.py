@@ -134,6 +134,15 @@ def test_trust_runs_the_code_and_says_so(tmp_path: Path) -> None:
     assert marker.exists()
 
 
+def test_trusted_code_that_fails_is_a_named_error(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.pth", {"state_dict": WEIGHTS, "extra": Calls(os.rmdir, str(tmp_path / "none"))})
+    with (
+        pytest.warns(UserWarning, match="running the code in"),
+        pytest.raises(CheckpointError, match="read with trust_pickle=True, ended in FileNotFoundError"),
+    ):
+        read_state_dict(path, trust_pickle=True)
+
+
 @pytest.mark.parametrize("word", ["false", "no", 0, None])
 def test_a_word_is_no_trust(tmp_path: Path, word: Any) -> None:
     """``--adapter NAME:trust_pickle=false`` gives the string, which is true in Python."""

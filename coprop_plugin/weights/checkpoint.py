@@ -134,7 +134,10 @@ def _read_torch(path: Path, kind: str, trust_pickle: bool) -> Any:
             "state dict alone, or as safetensors. If you made the file yourself, read it with trust_pickle=True."
         )
     warnings.warn(f"trust_pickle: running the code in '{path}' ({refusal}).", stacklevel=3)
-    return torch.load(path, map_location="cpu", weights_only=False)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # code from a file ends with any error: a missing package, its own
+        raise CheckpointError(f"'{path}', read with trust_pickle=True, ended in {error!r}.") from error
 
 
 @contextmanager
