@@ -5,12 +5,12 @@
     python benchmarks/propagator.py --published DIR                     # and AOT's published code, from a checkout of it
     python benchmarks/propagator.py --stream 2000                       # does memory grow with the length of a stream?
 
-Both sides go from uint8 frames to probabilities at the frames' size, with two objects and the same stand-in weights;
-rounds of both take turns and the best of each counts. Frames with a given mask are not counted. Beside the times
+All sides go from uint8 frames to probabilities at the frames' size, with two objects and the same stand-in weights;
+their rounds take turns and the best of each counts. Frames with a given mask are not counted. Beside the times
 stands a fixed kernel (a product of two 1024x1024 float32 matrices), so that machines and busy hours can be compared;
 peak memory is what a side takes above what was resident before it (its answers included). ``max_difference`` is of
 probabilities, the plain side being fed the engine's masks: noise has ties, and a label that flips at one goes on
-through the frames. ``labels_equal`` lets each side feed on its own masks.
+through the frames. ``labels_equal_to_...`` lets each side feed on its own masks.
 """
 
 from __future__ import annotations
