@@ -70,7 +70,7 @@ def prediction(states: np.ndarray, *, binary: bool = False) -> cp.Prediction:
 def points(states: np.ndarray) -> cp.ControlPoints:
     flags = np.ones(len(states), bool)
     flags[1:] = (states[1:] != states[:-1]).any(axis=1)
-    return cp.ControlPoints(flags)
+    return cp.ControlPoints(flags, silent=tuple((~states[flags].any(axis=1)).tolist()))
 
 
 # What sounds: object 0 first, then both, then object 1, silence, object 0, object 1.

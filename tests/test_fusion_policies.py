@@ -77,6 +77,15 @@ def test_a_silent_segment_becomes_empty() -> None:
     assert not any(result.prediction.label_map(t).any() for t in (3, 4, 5))
 
 
+def test_a_frame_that_shows_something_is_emptied_in_silence_alone() -> None:
+    shown = np.zeros((6, 2), bool)
+    shown[[1, 4], 0] = True  # a steady sound, two good masks: the others were missed, or these two are false
+    for silent, kept in ((False, True), (None, True), (True, False)):
+        points = cp.ControlPoints(np.eye(1, 6, dtype=bool)[0], silent=(silent,))
+        refined = cp.CoProp(control_points=points)(scenes.clip(6), scenes.prediction(shown)).prediction
+        assert all(refined.label_map(t).any() == kept for t in (1, 4))
+
+
 def test_the_paper_keeps_keyframes_and_replaces_the_rest() -> None:
     base = scenes.prediction(scenes.late(scenes.STATES, 1))
     result = cp.CoProp.paper(control_points=scenes.points(scenes.STATES), propagator="hold")(scenes.clip(), base)

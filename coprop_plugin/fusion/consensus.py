@@ -31,7 +31,8 @@ class Consensus:
     The base model's answers and the control points are read together (:mod:`coprop_plugin.fusion.states`): a model
     that is late in one segment is late in the others, and one that flickers is outvoted. An object that should be
     there is carried over from the nearest frame in which the base model shows it, forwards or backwards and across
-    control points; one that should not be there is erased; where the base model agrees its masks stay as they are.
+    control points; one that should not be there is erased; where the base model agrees its masks stay as they are. A frame in which the base model shows
+    something is never emptied unless the sound is silent there.
 
     Args:
         max_shift_s: largest lateness or earliness of the base model that is considered.
@@ -60,6 +61,7 @@ class Consensus:
             max_shift_frames=max(1, round(self.max_shift_s * float(clip.time_base.sampling.rate_hz))),
             costs=self.costs,
         )
+        reading = replace(reading, sounding=_never_emptied(objects.present, reading.sounding, silent))
         gaps = list(_gaps(objects.present, reading.sounding))
         anchors = sorted({gap.anchor for gap in gaps})
         of = {anchor: [gap for gap in gaps if gap.anchor == anchor] for anchor in anchors}
@@ -87,6 +89,12 @@ class Consensus:
             yield from _edit(base, objects, reading, brought, range(frame, clip.num_frames))
 
         return Plan(_anchored(segments, objects.present, reading.sounding), tasks, fuse, _note(reading))
+
+
+def _never_emptied(present: np.ndarray, sounding: np.ndarray, silent: np.ndarray) -> np.ndarray:
+    """``sounding (T, C)``, but a frame that is not silent and shows something keeps what it shows rather than nothing."""
+    emptied = present.any(axis=1) & ~sounding.any(axis=1) & ~silent
+    return np.where(emptied[:, None], present, sounding)
 
 
 def _gaps(present: np.ndarray, sounding: np.ndarray) -> Iterator[_Gap]:
