@@ -377,6 +377,28 @@ def test_what_is_no_stored_scorer(text: str) -> None:
         Scorer.from_json(text)
 
 
+def test_sums_of_a_rule_that_has_changed_are_refused_and_others_read() -> None:
+    """Format 1 stored STQ's sums by another rule; its other families are those of today."""
+    old = {name: json.loads(scored(name, BINARY).to_json()) | {"format": 1} for name in ("avsbench", "temporal", "all")}
+    assert Scorer.from_json(json.dumps(old["avsbench"])).compute() == scored("avsbench", BINARY).compute()
+    for name in ("temporal", "all"):
+        with pytest.raises(CoPropError, match="format 1 hold sums of temporal by a rule that has changed"):
+            Scorer.from_json(json.dumps(old[name]))
+
+
+def test_a_videos_record_goes_round() -> None:
+    whole, other = scored("headline", BINARY), Scorer("headline")
+    for video_id in whole.videos:
+        other.restore(video_id, json.loads(json.dumps(whole.record(video_id))))
+    assert other.compute() == whole.compute()
+    alone = Scorer("alignment")
+    alone.restore("video 0", whole.record("video 0"))
+    assert alone.compute() == scored("alignment", {"video 0": BINARY["video 0"]}).compute()
+    for wrong in ({}, {"sums": {}}, {"format": 2, "class_ids": [1], "sums": {"alignment": {}}}, {"format": "x"}):
+        with pytest.raises(CoPropError, match="stored scores"):
+            Scorer("alignment").restore("video 0", wrong)
+
+
 def test_one_thread_is_enough_for_torch() -> None:
     """Logits become probabilities in one place, with torch's own functions."""
     logits = np.random.default_rng(0).normal(0, 5, (3, 32)).astype(np.float32)

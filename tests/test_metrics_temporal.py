@@ -32,9 +32,59 @@ def test_temporal_numbers_worked_by_hand() -> None:
     assert scores["silent_false_area"] == pytest.approx(4 / 24)
     assert scores["VC2"] == pytest.approx((20 / 24 + 18 / 24) / 2)  # the two windows inside a portion
     assert scores["VC3"] is None  # no portion has three frames
-    girl, dog = 12 / 12 * 12 / 18, 8 / 8 * 8 / 16
+    girl = 12 * 12 / 18 / 12  # its own track overlaps it in two frames; the dog's track overlaps no girl
+    dog = 8 * 8 / 16 / 8
     assert scores["STQ/AQ"] == pytest.approx((girl + dog) / 2)
     assert scores["STQ"] == pytest.approx(np.sqrt(scores["STQ/AQ"] * scores["STQ/SQ"]))
+
+
+def plain_stq(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """AQ and SQ of ``(T, H, W)`` labels with one track a class, pixel sets and loops throughout (deeplab2's rule)."""
+    known = truth >= 0
+    tracks, tubes = (
+        {c: set(np.flatnonzero((maps == c) & known).tolist()) for c in np.unique(maps[known]).tolist()}
+        for maps in (predicted, truth)
+    )
+    qualities = [
+        sum(len(t & g) * len(t & g) / len(t | g) for c, t in tracks.items() if c) / len(g)
+        for c, g in tubes.items()
+        if c
+    ]
+    none: set[int] = set()
+    ious = [
+        len(tracks.get(c, none) & tubes.get(c, none)) / len(tracks.get(c, none) | tubes.get(c, none))
+        for c in tracks.keys() | tubes.keys()
+    ]
+    return float(np.mean(qualities)) if qualities else float("nan"), float(np.mean(ious))
+
+
+def test_a_tube_found_under_two_classes_is_associated_in_part() -> None:
+    """Class 3 in 4 px of two frames, predicted as 3 in the first and as 5 in the second: (4*4/8 + 4*4/8) / 8."""
+    truth, predicted = np.zeros((2, 2, 4, 4), int)
+    truth[:, :2, :2] = 3
+    predicted[0, :2, :2], predicted[1, :2, :2] = 3, 5
+    sides = (Prediction.from_labels(maps, class_ids=(3, 5)) for maps in (predicted, truth))
+    scores = score(*sides, protocol="temporal")
+    assert scores["STQ/AQ"] == 0.5
+    assert plain_stq(predicted, truth)[0] == 0.5
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_stq_equals_a_plain_implementation_whatever_the_classes_are_paired_with(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = (1, 2, 4, 7)[: 1 + seed % 4]
+    shape = (rng.integers(1, 5), 5, 6)
+    truth = rng.choice((0, *ids), shape)
+    wrong = rng.choice((0, *ids), shape)
+    predicted = np.where(rng.random(shape) < rng.random(), truth, wrong)
+    if seed % 3 == 0:  # a class of the truth is called by another's name in some frames
+        predicted = np.where((truth == ids[0]) & (rng.random((shape[0], 1, 1)) < 0.5), ids[-1], predicted)
+    if seed % 4 == 0:
+        truth[rng.random(shape) < 0.2] = -1
+    scores = score(*(Prediction.from_labels(maps, class_ids=ids) for maps in (predicted, truth)), protocol="temporal")
+    aq, sq = plain_stq(predicted, truth)
+    assert scores["STQ/SQ"] == pytest.approx(sq)
+    assert scores["STQ/AQ"] == (pytest.approx(aq) if aq == aq else None)
 
 
 def test_a_perfect_prediction() -> None:

@@ -37,7 +37,13 @@ def channel_map(scores: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 def class_counts(labels: np.ndarray, truth: np.ndarray, num_classes: int) -> np.ndarray:
-    """``(3, C) int64``: pixels per class in both, in the labels and in the truth; truth -1 is left out.
+    """``(3, C) int64``: pixels per class in both, in the labels and in the truth; see :func:`confusion`."""
+    pairs = confusion(labels, truth, num_classes)
+    return np.stack([pairs.diagonal(), pairs.sum(axis=1), pairs.sum(axis=0)])
+
+
+def confusion(labels: np.ndarray, truth: np.ndarray, num_classes: int) -> np.ndarray:
+    """``(C, C) int64``: pixels whose label is the row's class and whose truth the column's; truth -1 is left out.
 
     Args:
         labels: ``(H, W)`` integers in [0, C).
@@ -59,5 +65,4 @@ def class_counts(labels: np.ndarray, truth: np.ndarray, num_classes: int) -> np.
     dtype = np.int16 if num_classes**2 <= np.iinfo(np.int16).max else np.int32
     pairs: np.ndarray = labels.astype(dtype, copy=False) * num_classes + truth.astype(dtype, copy=False)
     counts = torch.bincount(torch.from_numpy(pairs.ravel()), minlength=num_classes**2).numpy()
-    confusion = counts.reshape(num_classes, num_classes)
-    return np.stack([confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)])
+    return counts.reshape(num_classes, num_classes)

@@ -16,7 +16,7 @@ from .frames import FramePair, VideoInfo
 from .sums import Family, Sums, totals
 from .table import protocols
 
-FORMAT = 1
+FORMAT = 2  # 2: the sums of STQ (families say since which format theirs are readable)
 HARD, SOFT = "hard masks", "scores"
 
 
@@ -148,6 +148,28 @@ class Scorer:
         kept = [sums for v in videos if (sums := self.videos[v].sums[name]) is not None]
         return self.families()[name].rows(kept) if kept else []
 
+    def record(self, video_id: str) -> dict[str, Any]:
+        """All that is kept of one video, as plain data; :meth:`restore` takes it back."""
+        return {"format": FORMAT, "class_ids": list(self.class_ids), **asdict(self.videos[video_id])}
+
+    def restore(self, video_id: str, record: Mapping[str, Any]) -> None:
+        """Take over a video's :meth:`record`; sums of protocols that this scorer does not compute are left out.
+
+        Raises:
+            CoPropError: no such record, sums of another rule, other classes than the videos before.
+        """
+        try:
+            kept = {k: v for k, v in record.items() if k not in ("format", "class_ids")}
+            self._check_format(record.get("format", 1))
+            kept["sums"] = {p.name: kept["sums"][p.name] for p in self.protocols}
+            video = VideoRecord(**{**kept, "truth_size": tuple(kept["truth_size"])})
+            class_ids = tuple(record["class_ids"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CoPropError(f"these are no stored scores ({type(error).__name__}: {error}).") from error
+        self._check_classes(f"the video '{video_id}'", class_ids)
+        self.class_ids = class_ids
+        self.videos[video_id] = video
+
     def to_json(self) -> str:
         """Everything, to be stored or sent; numbers keep every digit."""
         videos = {video_id: asdict(record) for video_id, record in self.videos.items()}
@@ -159,19 +181,29 @@ class Scorer:
         """The scorer that :meth:`to_json` wrote.
 
         Raises:
-            CoPropError: not such a text.
+            CoPropError: not such a text, or sums that an earlier version computed by another rule.
         """
         try:
             data = json.loads(text)
-            if data["format"] != FORMAT:
-                raise CoPropError(f"stored scores have the format {data['format']}, this version reads {FORMAT}.")
             scorer = cls(data["protocol"], order=data["order"])
-            scorer.class_ids = tuple(data["class_ids"])
+            scorer._check_format(data["format"])
+            head = {"format": data["format"], "class_ids": data["class_ids"]}
             for video_id, record in data["videos"].items():
-                scorer.videos[video_id] = VideoRecord(**{**record, "truth_size": tuple(record["truth_size"])})
+                scorer.restore(video_id, {**head, **record})
+            scorer.class_ids = tuple(data["class_ids"])
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise CoPropError(f"these are no stored scores ({type(error).__name__}: {error}).") from error
         return scorer
+
+    def _check_format(self, given: Any) -> None:
+        """Whether sums that were stored in this format can be added to those of today."""
+        if given not in range(1, FORMAT + 1):
+            raise CoPropError(f"stored scores have the format {given!r}, this version reads 1 to {FORMAT}.")
+        if changed := [name for name, family in self._families(binary=True).items() if family.since > given]:
+            raise CoPropError(
+                f"stored scores of the format {given} hold sums of {', '.join(changed)} by a rule that has changed "
+                "since; score the videos again."
+            )
 
     def _sum_up(self, prediction: Prediction, truth: Prediction, info: VideoInfo) -> tuple[dict[str, Sums | None], int]:
         """The sums of a video under each protocol, and how many of its frames have no truth."""

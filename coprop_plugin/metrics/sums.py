@@ -34,10 +34,12 @@ class Family(ABC):
     Attributes:
         size: ``(height, width)`` at which frames are compared; ``None`` for the truth's own.
         counts: the names of values that are whole numbers, not shares.
+        since: the format of stored scores since which the family's sums mean what they mean now.
     """
 
     size: tuple[int, int] | None = None
     counts: ClassVar[frozenset[str]] = frozenset()
+    since: ClassVar[int] = 1
 
     @abstractmethod
     def open(self, video: VideoInfo) -> VideoSums:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .alignment import any_object_iou, class_areas
 from .frames import FramePair, VideoInfo
-from .labels import class_counts
+from .labels import confusion
 from .semantic import channels_of, mean_of_defined
 from .sums import Family, Sums, ratio
 
@@ -42,9 +42,20 @@ def window_consistency(labels: Sequence[np.ndarray], truth: Sequence[np.ndarray]
     return np.count_nonzero(stays & wanted) / total if total else float("nan")
 
 
-def tube_quality(both: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """STQ's association quality of each true tube ``(...)``: ``TPA / |g| * TPA / (TPA + FPA + FNA)``; NaN without one."""
-    return ratio(both, truth) * ratio(both, labels + truth - both)
+def association_quality(tracks: np.ndarray) -> np.ndarray:
+    """``(G,)`` of each true tube g: ``sum over tracks p of TPA^2 / (TPA + FPA + FNA) / |g|``; NaN without pixels.
+
+    Every predicted track that overlaps the tube counts, whatever its class (deeplab2's STQ): a tube that is found
+    under one class and then under another is associated in part.
+
+    Args:
+        tracks: ``(P, G)`` pixels of a whole video in both predicted track p and true tube g, the background's row
+            and column included: they make a track's and a tube's size. Row and column 0 are the background, which
+            is neither a track nor a tube.
+    """
+    either = tracks.sum(axis=1)[1:, None] + tracks.sum(axis=0)[None, 1:] - tracks[1:, 1:]
+    found = np.nansum(tracks[1:, 1:] * ratio(tracks[1:, 1:], either), axis=0)
+    return ratio(found, tracks.sum(axis=0)[1:])
 
 
 def segmentation_tracking_quality(
@@ -52,7 +63,8 @@ def segmentation_tracking_quality(
 ) -> dict[str, np.ndarray]:
     """STQ with one track per class, from pooled pixel counts ``(..., C)`` and the sum over true tubes.
 
-    SQ is the mean IoU over the classes that occur, background included; AQ leaves the background out.
+    SQ is the mean IoU over the classes that occur, background included; AQ (:func:`association_quality`) leaves the
+    background out.
     """
     sq = mean_of_defined(ratio(both, labels + truth - both))
     aq = ratio(tube_sum, tubes)
@@ -66,6 +78,7 @@ class Temporal(Family):
     size: tuple[int, int] | None = None
 
     counts: ClassVar = frozenset({"silent_frames"})
+    since: ClassVar = 2  # in format 1 a tube was associated with the track of its own class alone
 
     def open(self, video: VideoInfo) -> _TemporalVideo:
         return _TemporalVideo(video)
@@ -102,7 +115,7 @@ class _TemporalVideo:
     recent: deque[tuple[np.ndarray, np.ndarray]] = field(default_factory=lambda: deque(maxlen=max(WINDOWS)))
     last_t: int = -2
     last_set: frozenset[int] = frozenset()
-    counts: np.ndarray | None = None
+    tracks: np.ndarray | None = None
     sums: Sums = field(default_factory=lambda: dict.fromkeys(_SUMS, 0))
 
     def add(self, frame: FramePair) -> None:
@@ -114,7 +127,7 @@ class _TemporalVideo:
             self.recent.clear()  # a portion begins
         self.recent.append((labels, truth))
         self.last_t, self.last_set = frame.t, shown
-        self._add_counts(frame)
+        self._add_tracks(frame)
         self._add_silence(labels, truth)
         if len(self.recent) > 1:
             self._add_pair()
@@ -145,14 +158,16 @@ class _TemporalVideo:
             self.sums["silent_exact"] += int(false_px == 0)
             self.sums["silent_false_area"] += false_px / labels.size
 
-    def _add_counts(self, frame: FramePair) -> None:
+    def _add_tracks(self, frame: FramePair) -> None:
         ids = self.video.class_ids
-        counts = class_counts(channels_of(frame.labels, ids), channels_of(frame.truth, ids), len(ids) + 1)
-        self.counts = counts if self.counts is None else self.counts + counts
+        pixels = confusion(channels_of(frame.labels, ids), channels_of(frame.truth, ids), len(ids) + 1)
+        self.tracks = pixels if self.tracks is None else self.tracks + pixels
 
     def close(self) -> Sums:
-        counts = np.zeros((3, len(self.video.class_ids) + 1)) if self.counts is None else self.counts
-        tubes = tube_quality(*counts[:, 1:])
-        pooled = dict(zip(_COUNTS, counts.tolist(), strict=True))
-        quality = {"tube_sum": float(np.nansum(tubes)), "tubes": int(np.count_nonzero(counts[2, 1:]))}
-        return self.sums | pooled | quality
+        side = len(self.video.class_ids) + 1
+        tracks = np.zeros((side, side), int) if self.tracks is None else self.tracks
+        counts = (tracks.diagonal(), tracks.sum(axis=1), tracks.sum(axis=0))
+        pooled = {name: count.tolist() for name, count in zip(_COUNTS, counts, strict=True)}
+        quality = association_quality(tracks)
+        tubes = {"tube_sum": float(np.nansum(quality)), "tubes": int(np.count_nonzero(counts[2][1:]))}
+        return self.sums | pooled | tubes

@@ -13,7 +13,6 @@ import numpy as np
 from ..metrics.bootstrap import Difference
 from ..metrics.compare import compare
 from ..metrics.protocols import Scorer, value_rows
-from ..metrics.scorer import VideoRecord
 from ..metrics.sums import ratio, totals
 from ..structures import AVSBENCH_NAMES
 from .folder import RunFolder
@@ -187,14 +186,11 @@ def read_scorers(plan: Plan, folder: RunFolder, source: Source, protocol: str) -
         record = json.loads(path.read_bytes())
         changed[video.video_id] = len(record["changed_frames"])
         for side, scorer in sides.items():
-            kept = dict(record[side])
-            scorer.class_ids = tuple(kept.pop("class_ids"))
-            sums = kept["sums"][protocol]
+            kept = record[side]
             # arrays are a twentieth of the lists' memory, and hold the same numbers
-            compact = sums and {k: np.array(v) if isinstance(v, list) else v for k, v in sums.items()}
-            scorer.videos[video.video_id] = VideoRecord(
-                **{**kept, "truth_size": tuple(kept["truth_size"]), "sums": {protocol: compact}}
-            )
+            sums = kept["sums"][protocol] or {}
+            compact = {k: np.array(v) if isinstance(v, list) else v for k, v in sums.items()}
+            scorer.restore(video.video_id, {**kept, "sums": {protocol: compact or None}})
     return sides["before"], sides["after"], changed
 
 

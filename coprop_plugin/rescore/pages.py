@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from ..adapters.saved_masks import read_prediction
 from ..metrics.protocols import Scorer, value_rows
-from ..metrics.scorer import VideoRecord
 from ..report.html import write_report
 from ..report.index import VideoLink, write_index_page
 from ..store.find import find_prediction
@@ -140,9 +139,7 @@ def _score_rows(plan: Plan, record: dict[str, Any]) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for side, name in (("before", "base"), ("after", "refined")):
         scorer = Scorer(plan.protocols)
-        kept = dict(record[side])
-        scorer.class_ids = tuple(kept.pop("class_ids"))
-        scorer.videos[record["video"]] = VideoRecord(**{**kept, "truth_size": tuple(kept["truth_size"])})
+        scorer.restore(record["video"], record[side])
         for protocol, metric, value, unit in value_rows(scorer.compute()):
             if "/" not in metric:
                 row = {"protocol": protocol, "metric": metric, "unit": unit, "base": None, "refined": None}

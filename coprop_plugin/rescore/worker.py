@@ -130,7 +130,7 @@ class Worker:
                 truth_control_points=true_points,
                 frame_s=1.0,  # the benchmarks' sampling: a frame a second
             )
-            return {"class_ids": scorer.class_ids, **vars(scorer.videos[task.video.video_id])}
+            return scorer.record(task.video.video_id)
 
         before = kept(result.base)
         # Where nothing was edited the refined scores are the base's own, unless logits became probabilities.
@@ -188,8 +188,10 @@ class Worker:
             record = json.loads(path.read_bytes())
             if (record["outputs"], record["inputs"]) != (found, inputs):
                 return False
-        except (ValueError, KeyError, TypeError):
-            return False  # edited or damaged: done again
+            for side in ("before", "after"):
+                Scorer(self.plan.protocols).restore(task.video.video_id, record[side])
+        except (ValueError, KeyError, TypeError, CoPropError):
+            return False  # edited, damaged, or scored by a rule that has changed: done again
         self.folder.failure(task).unlink(missing_ok=True)
         return True
 
