@@ -16,6 +16,7 @@ import numpy as np
 
 from . import parts
 from .adapters.base import Adapter
+from .audio.level import NOTHING_DBFS, level_of
 from .errors import CoPropError, PredictionError
 from .metrics.probability import probabilities
 from .structures import Clip, ControlPoints, FrameSpool, FrameStack, Prediction, Segment
@@ -110,7 +111,7 @@ class CoProp:
         edits = FrameSpool()
         for t, scores in plan.fuse(iter(masks)):
             edits[t] = scores
-        notes = (*clip.notes, *filter(None, [plan.note]))
+        notes = (*clip.notes, *filter(None, [level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note]))
         return Result(edited(known, edits), points, plan.segments, known, tuple(edits.indices), notes)
 
     def _keyframes_only(self, clip: Clip, adapter: Adapter, segments: tuple[Segment, ...]) -> Prediction:
@@ -134,6 +135,19 @@ class CoProp:
         stack = FrameStack(read, num_frames=clip.num_frames, frame_shape=scores[keyframes[0]].shape, dtype=np.float32)
         kind = adapter.kind or "probability"
         return Prediction(scores=stack, kind=kind, class_ids=adapter.class_ids, source=f"{adapter.name} at keyframes")
+
+
+def _all_silent(points: ControlPoints, clip: Clip, edits: FrameSpool) -> str | None:
+    """A clip in which nothing is heard at all: what that did, and how sure it is."""
+    if not points.silent or not all(points.silent):
+        return None
+    loudest_dbfs = level_of(clip.sound).loudest_dbfs
+    heard = "only zeros" if loudest_dbfs < NOTHING_DBFS else f"nothing above a steady {loudest_dbfs:.0f} dBFS"
+    done = f"the masks of {len(edits.indices)} frames were edited for that" if edits.indices else "no mask was edited"
+    return (
+        f"the whole clip is taken for silent ({heard}, by {points.origin.generator}); {done}. If it does sound, give "
+        "its sound with audio=FILE, or control points that do not say silent"
+    )
 
 
 def edited(base: Prediction, edits: FrameSpool) -> Prediction:

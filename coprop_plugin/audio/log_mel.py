@@ -32,17 +32,19 @@ def num_hops(sound: Sound) -> int:
     return max(1, -(-len(sound.samples) * HOPS_PER_S // sound.rate_hz))
 
 
-def log_mel(sound: Sound, *, start: int = 0, stop: int | None = None) -> np.ndarray:
+def log_mel(sound: Sound, *, start: int = 0, stop: int | None = None, gain_db: float = 0.0) -> np.ndarray:
     """``(stop - start, NUM_MELS) float32`` of the hops ``[start, stop)``, in dB; zeros are taken beyond the sound.
 
     Hann window, power spectrum, triangular bands (peak 1) evenly spaced in ``2595 log10(1 + f / 700)``. 0 dB is the
-    power of a full-scale square wave, were it all in one band; digital silence is ``FLOOR_DB``.
+    power of a full-scale square wave, were it all in one band; digital silence is ``FLOOR_DB``. The sound is heard
+    ``gain_db`` louder than it is.
 
     Raises:
         CoPropError: the sound's rate is too low to have bands at all, or its samples are not finite.
     """
     stop = num_hops(sound) if stop is None else stop
-    rows = [_rows(sound, first, min(first + BLOCK_HOPS, stop)) for first in range(start, stop, BLOCK_HOPS)]
+    firsts = range(start, stop, BLOCK_HOPS)
+    rows = [_rows(sound, first, min(first + BLOCK_HOPS, stop), gain_db) for first in firsts]
     return np.concatenate(rows) if rows else np.empty((0, NUM_MELS), np.float32)
 
 
@@ -53,7 +55,7 @@ def log_mel_blocks(sound: Sound, *, block_hops: int = BLOCK_HOPS) -> Iterator[np
         yield log_mel(sound, start=start, stop=min(start + block_hops, total))
 
 
-def _rows(sound: Sound, start: int, stop: int) -> np.ndarray:
+def _rows(sound: Sound, start: int, stop: int, gain_db: float) -> np.ndarray:
     window, bank = _window_and_bank(sound.rate_hz)
     # Whole numbers: 22050 Hz has 220.5 samples a hop, and a rounded hop would drift over an hour.
     centres = (2 * np.arange(start, stop, dtype=np.int64) + 1) * sound.rate_hz // (2 * HOPS_PER_S)
@@ -70,7 +72,8 @@ def _rows(sound: Sound, start: int, stop: int) -> np.ndarray:
         raise CoPropError(
             f"the sound holds NaN or infinite samples between {start * HOP_S:.2f} and {stop * HOP_S:.2f} s."
         )
-    return np.maximum(10 * np.log10(np.maximum(bands, np.finfo(np.float32).tiny)), np.float32(FLOOR_DB))
+    decibels = 10 * np.log10(np.maximum(bands, np.finfo(np.float32).tiny)) + np.float32(gain_db)
+    return np.maximum(decibels, np.float32(FLOOR_DB))
 
 
 @lru_cache(maxsize=8)

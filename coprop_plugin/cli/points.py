@@ -58,9 +58,11 @@ def clip_or_sound(args: argparse.Namespace) -> Clip:
     if not args.source or not Path(args.source).is_file() or sniff(args.source) not in AUDIO_FAMILIES:
         return options.clip_of(args)
     from ..control_points.sound_only import clip_of_sound
-    from ..media.sound import read_sound
+    from ..media.sound import read_track
 
-    return clip_of_sound(read_sound(args.source), sampling=args.sampling or "avsbench", clip_id=Path(args.source).stem)
+    track = read_track(args.source)
+    sampling = args.sampling or "avsbench"
+    return clip_of_sound(track.sound, sampling=sampling, clip_id=Path(args.source).stem, notes=track.notes)
 
 
 def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
@@ -68,6 +70,8 @@ def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from ..audio.level import level_of
 
     console = Console()
     told = [points.origin.generator, *points.origin.repairs]
@@ -89,7 +93,7 @@ def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
             "-" if points.confidence is None else f"{points.confidence[segment.start]:.2f}",
         )
     console.print(table)
-    for note in clip.notes:
+    for note in (*clip.notes, *filter(None, [level_of(clip.sound).note])):
         console.print(f"note: {escape(note)}")
     if written:
         console.print(f"written to {escape(written)}; edit it, then: --control-points file:path={escape(written)}")

@@ -52,10 +52,14 @@ class Cells:
         return np.minimum((self.margin_db / PLAIN_DB) ** 2, 1)
 
 
-def listen(sound: Sound, *, start: int, stop: int) -> Cells:
-    """The cells ``[start, stop)``, where cell i is the sound of ``[i, i + 1) / CELLS_PER_S`` seconds."""
+def listen(sound: Sound, *, start: int, stop: int, gain_db: float = 0.0) -> Cells:
+    """The cells ``[start, stop)``, where cell i is the sound of ``[i, i + 1) / CELLS_PER_S`` seconds.
+
+    Args:
+        gain_db: by how much the recording is raised (:mod:`coprop_plugin.audio.level`).
+    """
     hops = HOPS_PER_S // CELLS_PER_S
-    decibels = log_mel(sound, start=start * hops, stop=stop * hops)
+    decibels = log_mel(sound, start=start * hops, stop=stop * hops, gain_db=gain_db)
     power = (10 ** (decibels / 10)).reshape(stop - start, hops, NUM_MELS).mean(axis=1)
     level_db = 10 * np.log10(power.sum(axis=1))
     bands_db = 10 * np.log10(power)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..audio.level import level_of
 from ..audio.log_mel import HOPS_PER_S, log_mel
 from ..structures import Clip, ControlPoints, Origin, Prediction, Sound, TimeBase
 from .cells import CELLS_PER_S, listen
@@ -57,11 +58,12 @@ def hear(sound: Sound, time_base: TimeBase, prices: Prices) -> Heard:
     """Segment the sound under the windows of a time base, stretch by stretch where it is long."""
     total = max(1, int(np.ceil(time_base.duration_s * CELLS_PER_S - 1e-6)))
     cut = cut_prices(time_base, total, prices)
+    gain_db = level_of(sound).gain_db
     heard = Heard(np.zeros(total, int), np.zeros(total, bool), np.zeros(total))
     start = 0
     while start < total:
         stop = min(start + STRETCH_CELLS, total)
-        costs = segment_costs(listen(sound, start=start, stop=stop), prices)
+        costs = segment_costs(listen(sound, start=start, stop=stop, gain_db=gain_db), prices)
         segments = best_segments(costs, cut[start : stop + 1])
         probability = change_probabilities(costs, cut[start : stop + 1] + CAUTION, temperature=TEMPERATURE)
         inside = slice(start + 1, stop)

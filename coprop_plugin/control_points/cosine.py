@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..audio.level import level_of
 from ..audio.log_mel import FLOOR_DB, HOPS_PER_S, log_mel
 from ..errors import CoPropError
 from ..structures import Clip, ControlPoints, Origin, Prediction, Sound
@@ -76,13 +77,15 @@ class CosineLogMel(Cosine):
 
 def frame_log_mel(clip: Clip) -> np.ndarray:
     """``(T, NUM_MELS)``: the mean log-mel vector of each frame's sound window, in dB above digital silence."""
-    return np.stack([_mean_log_mel(clip.sound, *window) for window in clip.time_base.sound_window_s])
+    gain_db = level_of(clip.sound).gain_db
+    windows_s = clip.time_base.sound_window_s
+    return np.stack([_mean_log_mel(clip.sound, start_s, stop_s, gain_db) for start_s, stop_s in windows_s])
 
 
-def _mean_log_mel(sound: Sound, start_s: float, stop_s: float) -> np.ndarray:
+def _mean_log_mel(sound: Sound, start_s: float, stop_s: float, gain_db: float) -> np.ndarray:
     start = round(start_s * HOPS_PER_S)
     stop = max(start + 1, round(stop_s * HOPS_PER_S))
-    return log_mel(sound, start=start, stop=stop).mean(axis=0) - FLOOR_DB
+    return log_mel(sound, start=start, stop=stop, gain_db=gain_db).mean(axis=0) - FLOOR_DB
 
 
 def similarities(features: np.ndarray) -> np.ndarray:

@@ -9,7 +9,9 @@ from ..structures import Clip, FrameStack, Sampling, Sound, TimeBase, parse_samp
 TOLD_S = 0.05  # a longer tail that belongs to no frame is told
 
 
-def clip_of_sound(sound: Sound, *, sampling: str | Sampling = "avsbench", clip_id: str = "sound") -> Clip:
+def clip_of_sound(
+    sound: Sound, *, sampling: str | Sampling = "avsbench", clip_id: str = "sound", notes: tuple[str, ...] = ()
+) -> Clip:
     """The sound under a sampling (``avsbench``: windows of one second), with black frames of one pixel."""
     sampling = parse_sampling(sampling)
     time_base = TimeBase.of(sampling, sampling.num_frames(sound.duration_s))
@@ -18,4 +20,4 @@ def clip_of_sound(sound: Sound, *, sampling: str | Sampling = "avsbench", clip_i
     frames = FrameStack(
         lambda t: np.zeros((1, 1, 3), np.uint8), num_frames=len(time_base), frame_shape=(1, 1, 3), dtype=np.uint8
     )
-    return Clip(clip_id, frames, sound, time_base, notes=(note,) if tail_s > TOLD_S else ())
+    return Clip(clip_id, frames, sound, time_base, notes=(*notes, *([note] if tail_s > TOLD_S else [])))

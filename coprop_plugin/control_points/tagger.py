@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..audio.level import level_of, raised
 from ..audio.resample import resample
 from ..errors import CoPropError, unknown_name
 from ..structures import AVSBENCH_NAMES, Clip, ControlPoints, Origin, Prediction
@@ -104,11 +105,12 @@ class Tagger:
             self._loaded = self._load()
         tag, rate_hz, labels = self._loaded
         seconds = max(1, math.ceil(clip.time_base.duration_s - 1e-6))
-        rows = []
+        rows, gain_db = [], level_of(clip.sound).gain_db
         for start in range(0, seconds, self.batch_size):
             pieces = [clip.sound.window(s, s + 1) for s in range(start, min(start + self.batch_size, seconds))]
             self.calls += 1
-            rows.append(tag([resample(piece, clip.sound.rate_hz, rate_hz).astype(np.float32) for piece in pieces]))
+            heard = [resample(raised(piece, gain_db), clip.sound.rate_hz, rate_hz) for piece in pieces]
+            rows.append(tag([piece.astype(np.float32) for piece in heard]))
         chances = np.concatenate(rows).astype(np.float64)
         if chances.shape != (seconds, len(labels)) or not ((chances >= 0) & (chances <= 1)).all():
             raise CoPropError(f"the tagger in '{self.folder}' gave no probabilities for clip '{clip.clip_id}'.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import MediaError
 from ..structures import Sound
+from .mending import Channels, mend
 
 MEMORY_BYTES = 64 << 20  # longer sound (six minutes at 44.1 kHz) lies in an unnamed temporary file, mapped
 RATES_HZ = (1000, 768_000)  # allowed sample rates
@@ -48,17 +49,23 @@ def check_form(path: Path, rate_hz: int, channels: int, *, most_channels: int = 
 
 
 class Canvas:
-    """``num_samples`` zeros at ``rate_hz``; sample 0 is at 0 s of the clip."""
+    """``num_samples`` zeros at ``rate_hz``; sample 0 is at 0 s of the clip.
 
-    def __init__(self, path: Path, *, rate_hz: int, num_samples: int) -> None:
+    Args:
+        path: the source, for messages.
+        channel: take this channel of the blocks, not their mean.
+    """
+
+    def __init__(self, path: Path, *, rate_hz: int, num_samples: int, channel: int | None = None) -> None:
         self.path, self.rate_hz = path, rate_hz
         self.samples = zeros(num_samples)
+        self.channels = Channels(rate_hz=rate_hz, channel=channel)
         self.first: int | None = None  # where the sound begins and ends, also outside of the canvas
         self.end = 0
         self.holes, self.hole_samples = 0, 0
 
     def place(self, start: int, block: np.ndarray) -> None:
-        """Put ``(n,) float32`` at the sample ``start``; what lies outside is left out.
+        """Put ``(n, C)`` as mono at the sample ``start``; what lies outside is left out.
 
         Raises:
             MediaError: NaN or infinite samples.
@@ -68,6 +75,7 @@ class Canvas:
                 f"{self.path}: holds NaN or infinite samples at {max(start, 0) / self.rate_hz:.2f} s; write the sound "
                 "again as 16-bit PCM."
             )
+        mono = self.channels.mono(block)
         if self.first is None:
             self.first = self.end = start
         elif start > self.end:
@@ -75,7 +83,7 @@ class Canvas:
         self.end = max(self.end, start + len(block))
         low, high = max(start, 0), min(start + len(block), len(self.samples))
         if low < high:
-            self.samples[low:high] = block[low - start : high - start]
+            self.samples[low:high] = mono[low - start : high - start]
 
     def trim(self, end: int) -> None:
         """Take back what lies from the sample ``end`` on: padding behind the sound."""
@@ -94,7 +102,12 @@ class Canvas:
             raise MediaError(f"{self.path}: its sound holds no samples.")
         length = len(self.samples) if padded else min(max(self.end, 1), len(self.samples))
         starts_s, length_s = self.first / self.rate_hz, length / self.rate_hz
-        notes = []
+        recorded = min(max(self.end, 0), length)
+        notes = list(mend(self.samples[max(self.first, 0) : recorded], where=str(self.path)))
+        if self.channels.channel is not None:
+            notes.append(
+                f"the channels cancel each other in their mean; channel {self.channels.channel + 1} is heard alone"
+            )
         if starts_s > TOLD_S:
             notes.append(f"the sound starts {starts_s:.3f} s late; zeros stand before it")
         if starts_s < -TOLD_S:
@@ -105,4 +118,4 @@ class Canvas:
             notes.append(f"the sound ends at {ends_s:.3f} s; zeros follow up to {length_s:.3f} s")
         if padded and ends_s - length_s > TOLD_S:
             notes.append(f"the sound is {ends_s - length_s:.3f} s longer than the frames' windows; that is left out")
-        return Track(Sound(self.samples[:length], self.rate_hz, ends=min(max(self.end, 0), length)), tuple(notes))
+        return Track(Sound(self.samples[:length], self.rate_hz, ends=recorded), tuple(notes))

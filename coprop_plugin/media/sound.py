@@ -18,7 +18,7 @@ _BLOCK_SAMPLES = 1 << 16
 
 
 def read_sound(path: str | os.PathLike[str]) -> Sound:
-    """All the sound of a file, mono (the channel mean) at its native rate.
+    """All the sound of a file, mono (the channel mean, or where channels cancel the louder one) at its native rate.
 
     In a video, sample 0 is at the time of its first frame: sound before it is left out, a late start is zeros.
     Long sound is a memory map of a temporary file: slice it.
@@ -68,11 +68,10 @@ def _read_file(path: Path, family: str, duration_s: float | None) -> Track:
             if announced > MAX_DURATION_S * rate_hz:
                 raise MediaError(f"{path}: announces {announced / rate_hz:.0f} s of sound; at most 24 h are read.")
             wanted = announced if duration_s is None else round(duration_s * rate_hz)
-            canvas = Canvas(path, rate_hz=rate_hz, num_samples=wanted)
-            for block in file.blocks(_BLOCK_SAMPLES, dtype="float32", always_2d=True):
-                canvas.place(canvas.end, block.mean(axis=1))
-                if canvas.end >= wanted:
-                    break
+            canvas = _filled(file, path, wanted)
+            if (channel := canvas.channels.cancelled()) is not None:
+                file.seek(0)
+                canvas = _filled(file, path, wanted, channel=channel)
     except soundfile.LibsndfileError as error:
         raise MediaError(f"{path}: cannot be read as {family} ({error.error_string}). Write it again.") from error
     if canvas.end < min(announced, wanted):
@@ -81,3 +80,13 @@ def _read_file(path: Path, family: str, duration_s: float | None) -> Track:
             f"{announced / rate_hz:.2f} s. Copy or write it again."
         )
     return canvas.track(ends_s=announced / rate_hz, padded=duration_s is not None)
+
+
+def _filled(file: soundfile.SoundFile, path: Path, wanted: int, *, channel: int | None = None) -> Canvas:
+    """The first ``wanted`` samples from where the file stands."""
+    canvas = Canvas(path, rate_hz=file.samplerate, num_samples=wanted, channel=channel)
+    for block in file.blocks(_BLOCK_SAMPLES, dtype="float32", always_2d=True):
+        canvas.place(canvas.end, block)
+        if canvas.end >= wanted:
+            break
+    return canvas

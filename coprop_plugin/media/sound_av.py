@@ -43,6 +43,8 @@ def read_stream(path: Path, family: str, *, origin_s: float | None, duration_s: 
         raise MediaError(f"{path}: announces {ends_s:.0f} s of sound; at most {MAX_DURATION_S} s (24 h) are read.")
     length_s = max(ends_s + _SPARE_S, 0.0) if duration_s is None else duration_s
     canvas = _decode(path, family, origin_s=origin_s, length_s=length_s)
+    if (channel := canvas.channels.cancelled()) is not None:
+        canvas = _decode(path, family, origin_s=origin_s, length_s=length_s, channel=channel)
     if last and tick * canvas.rate_hz <= 1:
         canvas.trim(round(ends_s * canvas.rate_hz))  # the encoder filled up its last block; its packet tells
     if canvas.end < len(canvas.samples):
@@ -51,7 +53,7 @@ def read_stream(path: Path, family: str, *, origin_s: float | None, duration_s: 
     return Track(track.sound, (*notes, *track.notes))
 
 
-def _decode(path: Path, family: str, *, origin_s: float, length_s: float) -> Canvas:
+def _decode(path: Path, family: str, *, origin_s: float, length_s: float, channel: int | None = None) -> Canvas:
     canvas: Canvas | None = None
     with open_container(path, family) as container:
         stream = container.streams.audio[0]
@@ -60,13 +62,14 @@ def _decode(path: Path, family: str, *, origin_s: float, length_s: float) -> Can
                 rate_hz = frame.sample_rate  # the decoder's: the container's is half of it for HE-AAC
                 check_form(path, rate_hz, frame.layout.nb_channels, most_channels=_MAX_CHANNELS)
                 if canvas is None:
-                    canvas = Canvas(path, rate_hz=rate_hz, num_samples=round(length_s * rate_hz))
+                    num_samples = round(length_s * rate_hz)
+                    canvas = Canvas(path, rate_hz=rate_hz, num_samples=num_samples, channel=channel)
                 if rate_hz != canvas.rate_hz:
                     raise MediaError(
                         f"{path}: its sample rate changes from {canvas.rate_hz} to {rate_hz} Hz at "
                         f"{canvas.end / canvas.rate_hz:.2f} s. Re-encode it: ffmpeg -i INPUT -c:v copy -c:a aac OUTPUT.mp4"
                     )
-                canvas.place(_start_sample(frame, stream, canvas, origin_s), _mono(frame, path))
+                canvas.place(_start_sample(frame, stream, canvas, origin_s), _channels(frame, path))
                 if canvas.end >= len(canvas.samples):
                     break
         except av.FFmpegError as error:
@@ -93,8 +96,8 @@ def _start_sample(frame: Any, stream: Any, canvas: Canvas, origin_s: float) -> i
     return canvas.end if abs(start - canvas.end) <= GAP_S * canvas.rate_hz else start
 
 
-def _mono(frame: Any, path: Path) -> np.ndarray:
-    """``(n,) float32``: the mean of the channels; integers are scaled to [-1, 1)."""
+def _channels(frame: Any, path: Path) -> np.ndarray:
+    """``(n, C)`` floats: the channels; integers are scaled to [-1, 1)."""
     try:
         samples = frame.to_ndarray()
     except ValueError as error:
@@ -108,4 +111,4 @@ def _mono(frame: Any, path: Path) -> np.ndarray:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
         samples = samples / np.float64(2 ** (8 * samples.dtype.itemsize - 1))
-    return samples.mean(axis=0).astype(np.float32)
+    return np.asarray(samples.T)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...audio.level import level_of, raised
 from ...audio.resample import resample
 from ...errors import CoPropError
 from ...structures import Sound
@@ -147,7 +148,8 @@ class AudioLanguageModel(ABC):
 
 def model_audio(sound: Sound, start_s: float, stop_s: float) -> np.ndarray:
     """``(N,) float32`` at ``RATE_HZ``: the stretch of sound as models hear it, rounded to 16 bits as a wav holds it."""
-    samples = resample(sound.window(start_s, stop_s), sound.rate_hz, RATE_HZ)
+    heard = raised(sound.window(start_s, stop_s), level_of(sound).gain_db)
+    samples = resample(heard, sound.rate_hz, RATE_HZ)
     return (pcm16(samples) / np.float32(32768)).astype(np.float32)
 
 
