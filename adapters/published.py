@@ -16,8 +16,8 @@ from ..errors import CoPropError
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, BINARY, Clip, FrameSpool, FrameStack, Prediction
 from ..structures.prediction import Kind
 from ..weights.device import choose_device
-from .backbones.images import as_in_avsbench, normalise, resize_bilinear
 from .base import Adapter, check_frames
+from .images import as_in_avsbench, normalise, resize_bilinear
 from .sound import Missing, SecondExamples
 
 Precision = Literal["float32", "bfloat16"]

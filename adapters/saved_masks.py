@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PredictionError
-from ..metrics.probability import probabilities
+from ..masks.probability import probabilities
 from ..store.find import find_prediction
 from ..store.label_folder import OffPalette
 from ..store.label_values import Classes

@@ -24,9 +24,11 @@ import cv2
 import numpy as np
 import torch
 
-from coprop_plugin.media.palette import colours_to_labels
-from coprop_plugin.metrics import binary, labels, semantic
-from coprop_plugin.metrics.probability import sigmoid
+from coprop_plugin.masks.labels import channel_map
+from coprop_plugin.masks.palette import colours_to_labels
+from coprop_plugin.masks.probability import sigmoid
+from coprop_plugin.metrics import binary, semantic
+from coprop_plugin.metrics.class_counts import class_counts
 from coprop_plugin.metrics.protocols import Scorer
 from coprop_plugin.structures import Prediction
 
@@ -120,16 +122,16 @@ def semantic_jobs(rng: np.random.Generator) -> list[Result]:
         return published.semantic_scores(tuple(sum(p) for p in zip(*parts, strict=True)))
 
     def scores(maps: list[np.ndarray]) -> tuple[float, float]:
-        counts = np.stack([labels.class_counts(x, t, CLASSES) for x, t in zip(maps, target, strict=True)])
+        counts = np.stack([class_counts(x, t, CLASSES) for x, t in zip(maps, target, strict=True)])
         values = semantic.published_scores(*semantic.class_sums(counts))
         return float(values["M_J"]), float(values["M_F"])
 
     slow, wanted = cpu_s(published_batches, best_of=1)
-    fast, values = cpu_s(lambda: scores([labels.channel_map(x, "logit") for x in logits]), best_of=3)
+    fast, values = cpu_s(lambda: scores([channel_map(x, "logit") for x in logits]), best_of=3)
     shape = "x".join(map(str, SEMANTIC_SHAPE))
     results = [Result(f"semantic, {shape} logits", slow, fast, float(np.abs(np.subtract(values, wanted)).max()))]
 
-    maps = [labels.channel_map(x, "logit") for x in logits]
+    maps = [channel_map(x, "logit") for x in logits]
     stacked = torch.from_numpy(np.stack(maps))
     slow, wanted = cpu_s(lambda: published.semantic_scores(published.label_sums(stacked, g, CLASSES)), best_of=2)
     fast, values = cpu_s(lambda: scores(maps), best_of=5)

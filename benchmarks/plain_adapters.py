@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coprop_plugin.adapters.avsegformer.head import PixelMlp
-from coprop_plugin.adapters.backbones import pieces
-from coprop_plugin.adapters.backbones.deformable import DeformableAttention, Sizes
-from coprop_plugin.adapters.backbones.pvt_v2 import DepthwiseConv
 from coprop_plugin.adapters.tpavi.attention import Tpavi
+from coprop_plugin.layers import pieces
+from coprop_plugin.layers.deformable import DeformableAttention, Sizes
+from coprop_plugin.layers.pvt_v2 import DepthwiseConv
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from coprop_plugin.datasets.avsbench import AVSBench
-from coprop_plugin.media.palette import voc_palette
+from coprop_plugin.masks.palette import voc_palette
 
 # The plain loop is the tests' oracle too.
 published = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "tests/published_metrics.py")))

@@ -13,8 +13,8 @@ from coprop_plugin.datasets.avsbench import open_dataset
 from coprop_plugin.datasets.simulators import simulate
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.datasets.write import Simulation, write_dataset
+from coprop_plugin.masks.palette import voc_palette
 from coprop_plugin.media.images import read_label_values
-from coprop_plugin.media.palette import voc_palette
 
 SIDE = 224
 METHOD = "blinking"

@@ -18,7 +18,7 @@ from . import parts
 from .adapters.base import Adapter
 from .audio.level import NOTHING_DBFS, level_of
 from .errors import CoPropError, PredictionError
-from .metrics.probability import probabilities
+from .masks.probability import probabilities
 from .structures import Clip, ControlPoints, FrameSpool, FrameStack, Prediction, Segment
 
 KEYFRAMES_AT_ONCE = 16  # asked of a base model in one call; beyond 256 MB their scores lie in a temporary file

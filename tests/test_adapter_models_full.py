@@ -12,9 +12,9 @@ from test_adapter_models_config import CONFIG
 
 from coprop_plugin.adapters.avsegformer.adapter import AVSegFormerAdapter
 from coprop_plugin.adapters.avsegformer.network import AVSegFormer
-from coprop_plugin.adapters.backbones.images import normalise
 from coprop_plugin.adapters.base import build_adapter
 from coprop_plugin.adapters.catr.network import Catr
+from coprop_plugin.adapters.images import normalise
 from coprop_plugin.adapters.tpavi.network import TpaviNet
 from coprop_plugin.audio.vggish import VGGish, log_mel_examples
 from coprop_plugin.cli.main import main

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig, class_scores
 from coprop_plugin.adapters.avsegformer.network import AVSegFormer
-from coprop_plugin.adapters.backbones.deformable import DeformableAttention, token_centres
-from coprop_plugin.adapters.backbones.images import as_in_avsbench, normalise, resize_bilinear
-from coprop_plugin.adapters.backbones.positions import sine_position
-from coprop_plugin.adapters.backbones.pvt_v2 import PvtV2B5
-from coprop_plugin.adapters.backbones.resnet import ResNet50
 from coprop_plugin.adapters.catr.network import Catr, choose_mask
+from coprop_plugin.adapters.images import as_in_avsbench, normalise, resize_bilinear
 from coprop_plugin.adapters.tpavi.attention import Tpavi
 from coprop_plugin.adapters.tpavi.network import TpaviNet
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.layers.deformable import DeformableAttention, token_centres
+from coprop_plugin.layers.positions import sine_position
+from coprop_plugin.layers.pvt_v2 import PvtV2B5
+from coprop_plugin.layers.resnet import ResNet50
 
 GOLDEN = Path(__file__).parent / "data" / "adapter_networks_golden.npz"
 SMALL_STAGE_1 = AavsConfig(

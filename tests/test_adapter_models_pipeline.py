@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from coprop_plugin.adapters.aavs.adapter import AavsAdapter
 from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig, class_scores
-from coprop_plugin.adapters.backbones.images import normalise, resize_bilinear
 from coprop_plugin.adapters.base import build_adapter
+from coprop_plugin.adapters.images import normalise, resize_bilinear
 from coprop_plugin.adapters.published import Batch, PublishedAdapter, windows
 from coprop_plugin.adapters.sound import SecondExamples
 from coprop_plugin.adapters.tpavi.adapter import TpaviAdapter

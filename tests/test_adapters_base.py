@@ -14,7 +14,7 @@ import coprop_plugin as cp
 from coprop_plugin import parts
 from coprop_plugin.adapters.base import Adapter, build_adapter, check_count
 from coprop_plugin.errors import CoPropError, PredictionError
-from coprop_plugin.metrics.probability import probabilities
+from coprop_plugin.masks.probability import probabilities
 from coprop_plugin.structures import Clip, Prediction, Sound, TimeBase
 
 GUIDE = Path(__file__).resolve().parent.parent / "adapters" / "README.md"

@@ -14,7 +14,7 @@ import coprop_plugin as cp
 from coprop_plugin.adapters.base import build_adapter
 from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.errors import CoPropError, MediaError, PredictionError
-from coprop_plugin.media.palette import colours_to_labels, voc_palette
+from coprop_plugin.masks.palette import colours_to_labels, voc_palette
 from coprop_plugin.structures import Clip, Sound, TimeBase
 
 T, H, W = 4, 6, 5

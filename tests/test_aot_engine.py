@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.layers.frozen_norm import FrozenBatchNorm, fold_norms
 from coprop_plugin.propagators.aot import attention
-from coprop_plugin.propagators.aot.encoders.frozen_norm import FrozenBatchNorm, fold_norms
 from coprop_plugin.propagators.aot.engine import Engine
 from coprop_plugin.propagators.aot.grid import Grid
 from coprop_plugin.propagators.aot.lockstep import LockStep

@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "coprop_plugin"
 # Imports run downwards only; rooms of one floor may see each other.
 FLOORS = [
     {"structures", "parts", "openmmlab", "errors", "data"},
-    {"metrics", "media", "audio", "weights", "store"},
+    {"masks"},
+    {"metrics", "media", "audio", "weights", "store", "layers"},
     {"adapters", "control_points", "propagators", "fusion", "keyframe", "datasets"},
     {"coprop"},
     {"cli", "rescore", "report", "engine", "training", "registry", "study"},

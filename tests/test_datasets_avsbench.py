@@ -15,7 +15,7 @@ from coprop_plugin.datasets.check import check_dataset, missing_files
 from coprop_plugin.datasets.layouts import LAYOUTS, Video
 from coprop_plugin.datasets.moc import moc_videos, true_control_points
 from coprop_plugin.errors import CoPropError
-from coprop_plugin.media.palette import voc_palette
+from coprop_plugin.masks.palette import voc_palette
 
 SIZE = (12, 16)
 STRANGE = "-_wznbUu3DY"  # a real S4 name

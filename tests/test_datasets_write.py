@@ -22,7 +22,7 @@ from coprop_plugin.datasets.simulators import simulate
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.datasets.write import Simulation, write_dataset
 from coprop_plugin.errors import CoPropError
-from coprop_plugin.media.palette import voc_palette
+from coprop_plugin.masks.palette import voc_palette
 
 SIZE = (48, 64)
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from coprop_plugin.errors import CoPropError, MediaError
+from coprop_plugin.masks.palette import voc_palette
 from coprop_plugin.media.files import atomic_write
 from coprop_plugin.media.images import MAX_PIXELS, read_label_values, read_rgb, write_label_png
-from coprop_plugin.media.palette import voc_palette
 
 
 def png(width: int, height: int, *, depth: int = 8, colour: int = 0, rows: bytes = b"") -> bytes:

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from coprop_plugin.metrics import alignment, control_points, moc, split
+from coprop_plugin.datasets import moc
+from coprop_plugin.metrics import alignment, control_points, split
 from coprop_plugin.metrics.alignment import frame_alignment
 from coprop_plugin.metrics.protocols import score
 from coprop_plugin.structures import ControlPoints, Prediction, change_flags, class_sets
@@ -180,4 +181,3 @@ def test_moc_are_the_videos_whose_categories_change() -> None:
     assert not moc.in_moc([one, one])
     assert moc.in_moc([one, nothing, one]) and not moc.in_moc([one, nothing, one], silence_counts=False)
     assert moc.in_moc([one, nothing, two], silence_counts=False)
-    assert moc.categories([one, nothing, two]) == {1, 2}

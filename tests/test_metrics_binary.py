@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.masks.probability import sigmoid
 from coprop_plugin.metrics import binary
 from coprop_plugin.metrics.binary import binary_frames, count_frame, count_mask, join, score_frames
-from coprop_plugin.metrics.probability import sigmoid
 from coprop_plugin.metrics.thresholds import THRESHOLDS, highest_threshold
 
 GOLDEN = json.loads((Path(__file__).parent / "data/metrics_golden.json").read_text())["binary"]

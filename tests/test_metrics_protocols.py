@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from coprop_plugin.errors import CoPropError, PredictionError
+from coprop_plugin.masks.probability import probabilities, sigmoid
+from coprop_plugin.masks.resize import bilinear, nearest
 from coprop_plugin.metrics import compare
 from coprop_plugin.metrics.binary import binary_frames, mean_over_batches
 from coprop_plugin.metrics.bootstrap import paired_bootstrap
-from coprop_plugin.metrics.frames import bilinear, nearest
-from coprop_plugin.metrics.probability import probabilities, sigmoid
 from coprop_plugin.metrics.protocols import Scorer, describe, score, value_rows
 from coprop_plugin.structures import ControlPoints, FrameStack, Prediction
 

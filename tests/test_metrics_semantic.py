@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from coprop_plugin.errors import CoPropError, PredictionError
-from coprop_plugin.media.palette import colours_to_labels
+from coprop_plugin.masks.labels import channel_map
+from coprop_plugin.masks.palette import colours_to_labels
 from coprop_plugin.metrics import semantic
-from coprop_plugin.metrics.labels import channel_map, class_counts
+from coprop_plugin.metrics.class_counts import class_counts
 from coprop_plugin.metrics.protocols import score
 from coprop_plugin.structures import Prediction
 

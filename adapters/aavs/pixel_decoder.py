@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.deformable import DeformableAttention, Sizes, token_centres
-from ..backbones.pieces import in_pieces
-from ..backbones.positions import sine_position
+from ...layers.deformable import DeformableAttention, Sizes, token_centres
+from ...layers.pieces import in_pieces
+from ...layers.positions import sine_position
 from .swin import bottleneck
 
 AavsStage = Literal[1, 2]

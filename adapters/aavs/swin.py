@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.pieces import in_pieces
+from ...layers.pieces import in_pieces
 
 
 def bottleneck(channels: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.positions import sine_position
+from ...layers.positions import sine_position
 from .pixel_decoder import CHANNELS, AavsStage
 from .swin import bottleneck
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.pieces import in_pieces
-from ..backbones.positions import sine_position
+from ...layers.pieces import in_pieces
+from ...layers.positions import sine_position
 from .transformer import CHANNELS, HEADS, QueryGenerator, Transformer
 
 QUERIES = 300

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from ...audio.vggish import VGGish
-from ..backbones import pvt_v2, resnet
+from ...layers import pvt_v2, resnet
 from . import head
 
 Backbone = Literal["pvt_v2_b5", "resnet50"]

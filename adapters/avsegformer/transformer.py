@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.deformable import DeformableAttention, Sizes, token_centres
-from ..backbones.pieces import in_pieces
+from ...layers.deformable import DeformableAttention, Sizes, token_centres
+from ...layers.pieces import in_pieces
 
 CHANNELS = 256
 HEADS = 8

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import pvt_v2
-from ..backbones.pyramid import DilatedPyramid
+from ...layers import pvt_v2
+from ...layers.pyramid import DilatedPyramid
 from .transformer import CHANNELS, Transformer
 
 CLIP_FRAMES = 5  # hard-coded in the published code

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.pieces import in_pieces
-from ..backbones.positions import sine_position
+from ...layers.pieces import in_pieces
+from ...layers.positions import sine_position
 
 CHANNELS = 256
 HEADS = 8

@@ -11,8 +11,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import pvt_v2, resnet
-from ..backbones.pyramid import DilatedPyramid
+from ...layers import pvt_v2, resnet
+from ...layers.pyramid import DilatedPyramid
 from .attention import CHANNELS, Tpavi
 
 Backbone = Literal["pvt_v2_b5", "resnet50"]

@@ -123,12 +123,12 @@ def catalogue() -> list[Variant]:
 
     from ..adapters.aavs.adapter import VARIANTS as AAVS
     from ..adapters.avsegformer.adapter import VARIANTS as AVSEGFORMER
-    from ..adapters.backbones.pvt_v2 import PvtV2B5
-    from ..adapters.backbones.resnet import UNUSED, ResNet50
     from ..adapters.catr.adapter import VARIANTS as CATR
     from ..adapters.tpavi.adapter import VARIANTS as TPAVI
     from ..adapters.variants import Variant
     from ..audio.vggish import VGGish
+    from ..layers.pvt_v2 import PvtV2B5
+    from ..layers.resnet import UNUSED, ResNet50
     from ..propagators.aot.config import MODELS
     from ..propagators.aot.network import AOTNetwork
 

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 
 from ..errors import CoPropError, unknown_name
+from ..masks.palette import colours_to_labels, voc_palette
 from ..media.images import LabelImage, read_label_values
-from ..media.palette import colours_to_labels, voc_palette
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, Clip, FrameStack, Prediction
 from .layouts import LAYOUTS, Layout, Video, read_table
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import CoPropError
-from ..metrics.moc import in_moc
 from ..structures import ControlPoints, Origin, change_flags, class_sets
 from .avsbench import UNLABELLED, AVSBench
 from .layouts import Video
 
 PUBLISHED_MOC = 17  # of the 64 MS3 test videos (26.56 %)
 MS3_SUBSET = "v1m"  # the MS3 videos inside AVSS, where they have class masks
+
+
+def in_moc(sets: Sequence[frozenset[int]], *, silence_counts: bool = True) -> bool:
+    """Whether a video belongs to MOC, from the class sets of its frames.
+
+    Args:
+        sets: ``S_t`` of each frame (:func:`coprop_plugin.structures.class_sets` of class masks; binary masks show
+            sound and silence only).
+        silence_counts: whether sound starting or stopping is a change, or only one set following another.
+    """
+    return bool(change_flags(sets, silence_counts=silence_counts)[1:].any())
 
 
 def moc_videos(

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import CoPropError, unknown_name
-from ..media.palette import voc_palette
+from ..masks.palette import voc_palette
 from ..structures import AVSBENCH_NAMES
 from .avsbench import AVSBench, open_dataset
 from .layouts import LAYOUTS, Layout, Video

@@ -12,7 +12,7 @@ from ..datasets.avsbench import AVSBench, LayoutName, open_dataset
 from ..datasets.layouts import Video
 from ..datasets.moc import moc_videos
 from ..errors import unknown_name
-from ..media.palette import voc_palette
+from ..masks.palette import voc_palette
 from ..structures import AVSBENCH_NAMES
 
 

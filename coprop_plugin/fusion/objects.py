@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..metrics.alignment import min_area_px
-from ..metrics.probability import probabilities
+from ..masks.areas import min_area_px
+from ..masks.probability import probabilities
 from ..propagators.base import PropagationTask, Propagator
 from ..structures import Clip, Prediction
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..metrics.probability import probabilities
+from ..masks.probability import probabilities
 from ..propagators.base import PropagationTask, Propagator
 from ..structures import Clip, ControlPoints, Prediction, Segment
 from .base import Plan

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from ..errors import PredictionError
+from ..masks.probability import sigmoid
 from .frames import FramePair, VideoInfo
-from .probability import sigmoid
 from .sums import Family, Sums, ratio
 from .threshold_counts import NUM_THRESHOLDS, FrameCounts, count_frame, count_mask
 

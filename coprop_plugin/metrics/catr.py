@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .frames import bilinear
-from .probability import softmax
+from ..masks.probability import softmax
+from ..masks.resize import bilinear
 
 SIZE = (224, 224)
 

@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import CoPropError
-from .alignment import MIN_AREA_SHARE, class_areas, flags_of_sets, min_area_px
+from ..masks.areas import MIN_AREA_SHARE, class_areas, min_area_px
+from .alignment import flags_of_sets
 from .frames import FramePair, VideoInfo
 from .sums import Family, Sums, ratio
 

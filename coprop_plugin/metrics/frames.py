@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch.nn.functional
 
 from ..errors import PredictionError
+from ..masks.labels import channel_map
+from ..masks.probability import foreground_probability
+from ..masks.resize import bilinear, nearest
 from ..structures import Prediction
-from .labels import channel_map
-from .probability import foreground_probability, tensor
 
 
 @dataclass(frozen=True)
@@ -149,24 +149,3 @@ class FramePair:
                 f"{self.prediction.source or 'prediction'}: frame {self.t} holds negative labels; -1 is for a truth only."
             )
         return labels
-
-
-def nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``(h, w)`` labels at ``(H, W)``, each from the nearest pixel (the rule of PIL)."""
-    if labels.shape == tuple(size):
-        return labels
-    rows, columns = (
-        np.minimum(((np.arange(new) + 0.5) * old / new).astype(int), old - 1)
-        for new, old in zip(size, labels.shape, strict=True)
-    )
-    return labels[rows[:, None], columns]
-
-
-def bilinear(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``(C, h, w) float32`` at ``(H, W)``, corners not aligned (torch's default, published models' rule)."""
-    if scores.shape[1:] == tuple(size):
-        return scores
-    resized = torch.nn.functional.interpolate(
-        tensor(scores)[None], size=tuple(size), mode="bilinear", align_corners=False
-    )
-    return resized[0].numpy()

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import CoPropError
-from .alignment import MIN_AREA_SHARE, class_areas, min_area_px
+from ..masks.areas import MIN_AREA_SHARE, class_areas, min_area_px
 from .frames import FramePair, VideoInfo
 from .sums import Family, Sums, ratio
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from ..errors import PredictionError
 from .binary import f_score
+from .class_counts import class_counts
 from .frames import FramePair, VideoInfo
-from .labels import class_counts
 from .sums import Family, Sums, ratio
 
 

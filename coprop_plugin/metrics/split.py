@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .alignment import class_areas, flags_of_sets
+from ..masks.areas import class_areas
+from .alignment import flags_of_sets
 from .binary import Binary
 from .frames import FramePair, VideoInfo
 from .semantic import Semantic

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CoPropError, unknown_name
+from ..masks.areas import MIN_AREA_SHARE
 from ..parts import parse
-from .alignment import MIN_AREA_SHARE, Alignment
+from .alignment import Alignment
 from .binary import Batch, Binary
 from .control_points import ControlPointScores
 from .davis import Davis

@@ -13,9 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .alignment import any_object_iou, class_areas
+from ..masks.areas import class_areas
+from .alignment import any_object_iou
+from .class_counts import confusion
 from .frames import FramePair, VideoInfo
-from .labels import confusion
 from .semantic import channels_of, mean_of_defined
 from .sums import Family, Sums, ratio
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics.alignment import class_areas, min_area_px
-from ..metrics.frames import nearest
+from ..masks.areas import class_areas, min_area_px
+from ..masks.resize import nearest
 from ..structures import ControlPoints, Prediction, TimeBase, change_flags
 from .tables import seconds
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CoPropError
+from ..masks.areas import MIN_AREA_SHARE
 from ..media.files import atomic_write
-from ..metrics.alignment import MIN_AREA_SHARE
 from ..structures import Clip, ControlPoints, Prediction, Segment
 from . import content
 from .colours import class_colours, css_colour

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from ..errors import CoPropError
+from ..masks.resize import nearest
 from ..media.video_writer import write_video
-from ..metrics.frames import nearest
 from ..structures import Clip, ControlPoints, Prediction
 from .colours import RGB, class_colours
 from .compare import compare

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import PredictionError
+from ..masks.palette import colour_codes, colours_to_labels, voc_palette
 from ..media.images import png_size, read_label_values
-from ..media.palette import colour_codes, colours_to_labels, voc_palette
 from ..structures import FrameStack, Prediction
 from ..structures.prediction import Kind
 from .frame_files import FrameFiles

@@ -11,7 +11,8 @@ import numpy as np
 from .. import parts
 from ..coprop import CoProp
 from ..datasets.simulators import simulate
-from ..metrics.alignment import frame_alignment, min_area_px
+from ..masks.areas import min_area_px
+from ..metrics.alignment import frame_alignment
 from ..metrics.binary import count_mask, score_frames
 from ..metrics.bootstrap import paired_bootstrap
 from ..metrics.temporal import flicker

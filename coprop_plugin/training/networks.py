@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CoPropError
+from ..layers.frozen_norm import FrozenBatchNorm
 from ..propagators.aot.config import PATCH_PX, config_of
-from ..propagators.aot.encoders.frozen_norm import FrozenBatchNorm
 from ..propagators.aot.network import AOTNetwork
 from ..propagators.audio_insert import AudioInsert
 from ..weights.checkpoint import read_state_dict

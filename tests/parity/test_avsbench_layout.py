@@ -18,7 +18,7 @@ from PIL import Image
 from coprop_plugin.audio.vggish import log_mel_examples
 from coprop_plugin.datasets.avsbench import AVSBench, open_dataset
 from coprop_plugin.datasets.layouts import Video
-from coprop_plugin.media.palette import voc_palette
+from coprop_plugin.masks.palette import voc_palette
 from coprop_plugin.media.sound import read_sound
 from coprop_plugin.structures import AVSBENCH_CLASSES, AVSBENCH_NAMES
 

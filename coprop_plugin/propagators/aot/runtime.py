@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from ...errors import unknown_name
-from .encoders.frozen_norm import fold_norms
+from ...layers.frozen_norm import fold_norms
 from .network import AOTNetwork
 
 Precision = Literal["float32", "bfloat16", "float16"]

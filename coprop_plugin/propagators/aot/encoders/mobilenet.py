@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ....layers.frozen_norm import FrozenBatchNorm
 from . import Maps
-from .frozen_norm import FrozenBatchNorm
 
 # expansion, channels, stride and dilation of each inverted residual block, ``features.1`` to ``features.17``
 BLOCKS = (

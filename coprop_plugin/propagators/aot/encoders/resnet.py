@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ....layers.frozen_norm import FrozenBatchNorm
 from . import Maps
-from .frozen_norm import FrozenBatchNorm
 
 
 class ResNet50(nn.Module):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import CoPropError
+from ..errors import CoPropError
 
 SMALLEST_PX = 29  # below it a spatial-reduction kernel no longer fits its map
 

@@ -1,1 +1,0 @@
-"""Image encoders that the published models share, under their published names."""

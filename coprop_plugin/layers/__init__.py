@@ -1,0 +1,1 @@
+"""Pieces of networks that several models are built from, under their published names."""

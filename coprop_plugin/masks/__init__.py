@@ -1,0 +1,1 @@
+"""What the method needs of masks: probabilities, labels, areas and specks, sizes, palettes."""
