@@ -1,6 +1,6 @@
 """Swin transformer with AAVS' adapters, under the names of the published checkpoints.
 
-Liu et al., "Swin Transformer" (2021). Windows keep their size whatever the map's: maps are padded to whole windows.
+The names are those of transformers' Swin; windows and their attention are :mod:`coprop_plugin.layers.windows`.
 ``swin_adapt_1`` and ``swin_adapt_3`` are small residual networks after the attention and after the feed-forward part.
 """
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...layers.pieces import in_pieces
+from ...layers.windows import PatchMerging, attend_in_windows, in_windows
 
 
 def bottleneck(channels: int) -> nn.Sequential:
@@ -48,14 +49,10 @@ class WindowAttention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(channels, channels) for _ in range(3))
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
 
-    def forward(self, x: Tensor, places: Tensor, blocked: Tensor | None) -> Tensor:
-        """``places (L, L)`` are rows of the bias table; ``blocked (windows, 1, L, L)`` is added to the scores."""
-        n, length, c = x.shape
-        q, k, v = (f(x).view(n, length, self.heads, -1).transpose(1, 2) for f in (self.query, self.key, self.value))
-        bias = self.relative_position_bias_table[places].permute(2, 0, 1)[None]
-        if blocked is not None:
-            bias = (bias + blocked).repeat(n // len(blocked), 1, 1, 1)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).reshape(n, length, c)
+    def forward(self, x: Tensor, blocked: Tensor | None) -> Tensor:
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        table = self.relative_position_bias_table
+        return attend_in_windows(q, k, v, heads=self.heads, bias_table=table, blocked=blocked)
 
 
 class AttentionOutput(nn.Module):
@@ -94,7 +91,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, *, heads: int, window: int, shifted: bool) -> None:
         super().__init__()
-        self.window, self.shift = window, window // 2 if shifted else 0
+        self.window, self.shifted = window, shifted
         self.layernorm_before = nn.LayerNorm(channels)
         self.attention = nn.ModuleDict(
             {"self": WindowAttention(channels, heads=heads, window=window), "output": AttentionOutput(channels)}
@@ -103,35 +100,15 @@ class Block(nn.Module):
         self.intermediate = Intermediate(channels)
         self.output = Output(channels)
 
-    def forward(self, x: Tensor, places: Tensor, blocked: Tensor) -> Tensor:
-        _, h, w, _ = x.shape
-        y = F.pad(self.layernorm_before(x), (0, 0, 0, -w % self.window, 0, -h % self.window))
-        padded = (y.shape[1], y.shape[2])
-        if self.shift:
-            y = y.roll((-self.shift, -self.shift), (1, 2))
-        windows = self.attention["self"](split_windows(y, self.window), places, blocked if self.shift else None)
-        y = join_windows(self.attention["output"](windows), padded, self.window)
-        if self.shift:
-            y = y.roll((self.shift, self.shift), (1, 2))
-        x = x + y[:, :h, :w]
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + in_windows(self.layernorm_before(x), self._mix, window=self.window, shifted=self.shifted)
         return x + in_pieces(self.feed_forward, x)
+
+    def _mix(self, windows: Tensor, blocked: Tensor | None) -> Tensor:
+        return self.attention["output"](self.attention["self"](windows, blocked))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         return self.output(self.intermediate(self.layernorm_after(x)))
-
-
-class PatchMerging(nn.Module):
-    """Four neighbours become one token of twice the channels; odd maps are padded."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
-        self.norm = nn.LayerNorm(4 * channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-        corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(corners, dim=-1)))
 
 
 class Stage(nn.Module):
@@ -139,7 +116,6 @@ class Stage(nn.Module):
 
     def __init__(self, channels: int, *, depth: int, heads: int, window: int, last: bool) -> None:
         super().__init__()
-        self.window = window
         self.blocks = nn.ModuleList(
             Block(channels, heads=heads, window=window, shifted=j % 2 == 1) for j in range(depth)
         )
@@ -147,10 +123,8 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The stage's map, and what the next stage starts from."""
-        places = relative_places(self.window, device=x.device)
-        blocked = blocked_pairs(x.shape[1], x.shape[2], window=self.window, device=x.device)
         for block in self.blocks:
-            x = block(x, places, blocked)
+            x = block(x)
         return x, x if self.downsample is None else self.downsample(x)
 
 
@@ -183,41 +157,3 @@ class Swin(nn.Module):
             fine, x = stage(x)
             maps.append(norm(fine).permute(0, 3, 1, 2).contiguous())
         return maps
-
-
-def split_windows(x: Tensor, window: int) -> Tensor:
-    """``(N, h, w, C)`` as ``(N * windows, window * window, C)``."""
-    n, h, w, c = x.shape
-    return x.view(n, h // window, window, w // window, window, c).transpose(2, 3).reshape(-1, window**2, c)
-
-
-def join_windows(windows: Tensor, size: tuple[int, int], window: int) -> Tensor:
-    """The inverse of :func:`split_windows` for a map of this size."""
-    h, w = size
-    x = windows.view(-1, h // window, w // window, window, window, windows.shape[-1])
-    return x.transpose(2, 3).reshape(-1, h, w, windows.shape[-1])
-
-
-def relative_places(window: int, *, device: torch.device) -> Tensor:
-    """``(L, L)`` rows of the bias table: how far two places of a window are apart, L = window * window."""
-    side = torch.arange(window, device=device)
-    place = torch.stack(torch.meshgrid(side, side, indexing="ij")).flatten(1)
-    down, right = place[:, :, None] - place[:, None, :] + window - 1
-    return down * (2 * window - 1) + right
-
-
-def blocked_pairs(height: int, width: int, *, window: int, device: torch.device) -> Tensor:
-    """``(windows, 1, L, L)``: -100 for pairs that a shift brought into one window from opposite borders, else 0."""
-    shift = window // 2
-
-    def region(length: int) -> Tensor:
-        padded = length + -length % window
-        return torch.bucketize(
-            torch.arange(padded, device=device),
-            torch.tensor([padded - window, padded - shift], device=device),
-            right=True,
-        )
-
-    regions = 3 * region(height)[:, None] + region(width)
-    rows = split_windows(regions[None, :, :, None], window)[..., 0]
-    return (rows[:, None, :] != rows[:, :, None])[:, None] * -100.0

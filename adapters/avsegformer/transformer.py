@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...layers.attention import attend
 from ...layers.deformable import DeformableAttention, Sizes, token_centres
 from ...layers.pieces import in_pieces
 
@@ -14,10 +15,6 @@ HEADS = 8
 
 def attention(*, bias: bool = True) -> nn.MultiheadAttention:
     return nn.MultiheadAttention(CHANNELS, HEADS, bias=bias, batch_first=True)
-
-
-def attend(layer: nn.MultiheadAttention, query: Tensor, memory: Tensor) -> Tensor:
-    return layer(query, memory, memory, need_weights=False)[0]
 
 
 class SingleKeyAttention(nn.MultiheadAttention):
@@ -39,7 +36,7 @@ class QueryGeneratorLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(CHANNELS) for _ in range(3))
 
     def forward(self, query: Tensor, audio: Tensor) -> Tensor:
-        query = self.norm1(query + attend(self.self_attn, query, query))
+        query = self.norm1(query + attend(self.self_attn, query, query, query))
         query = self.norm2(query + self.cross_attn(audio))
         return self.norm3(query + self.ffn(query))
 
@@ -90,8 +87,8 @@ class DecoderLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(CHANNELS) for _ in range(3))
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
-        query = self.norm1(query + attend(self.self_attn, query, query))
-        query = self.norm2(query + attend(self.cross_attn, query, memory))
+        query = self.norm1(query + attend(self.self_attn, query, query, query))
+        query = self.norm2(query + attend(self.cross_attn, query, memory, memory))
         return self.norm3(query + self.linear2(F.gelu(self.linear1(query))))
 
 

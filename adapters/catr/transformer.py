@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...layers.attention import attend
 from ...layers.pieces import in_pieces
 from ...layers.positions import sine_position
 
@@ -19,10 +20,6 @@ AUDIO_TOKENS = 5
 
 def attention() -> nn.MultiheadAttention:
     return nn.MultiheadAttention(CHANNELS, HEADS, batch_first=True)
-
-
-def attend(layer: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return layer(query, key, value, need_weights=False)[0]
 
 
 class EncoderLayer(nn.Module):

@@ -6,9 +6,12 @@ files also hold a second copy of those stages (``layer3_2``, ``layer4_2``) that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Norm = Callable[[int], nn.Module]
 CHANNELS = (256, 512, 1024, 2048)
 UNUSED = ("layer3_2.*", "layer4_2.*")
 
@@ -16,32 +19,30 @@ UNUSED = ("layer3_2.*", "layer4_2.*")
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions around a residual; the first block of a stage projects its shortcut."""
 
-    def __init__(self, in_channels: int, width: int, *, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, width: int, *, stride: int = 1, norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
         channels = 4 * width
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = norm(width)
         self.conv3 = nn.Conv2d(width, channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
-            if in_channels != channels
-            else None
-        )
+        self.bn3 = norm(channels)
+        self.downsample: nn.Module = nn.Identity()
+        if in_channels != channels:
+            shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, norm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return F.relu(self.bn3(self.conv3(y)).add_(self.downsample(x)), inplace=True)
 
 
-def stage(in_channels: int, width: int, *, blocks: int, stride: int) -> nn.Sequential:
+def stage(in_channels: int, width: int, *, blocks: int, stride: int, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
     """``blocks`` bottlenecks; the first one strides."""
-    rest = (Bottleneck(4 * width, width) for _ in range(blocks - 1))
-    return nn.Sequential(Bottleneck(in_channels, width, stride=stride), *rest)
+    rest = (Bottleneck(4 * width, width, norm=norm) for _ in range(blocks - 1))
+    return nn.Sequential(Bottleneck(in_channels, width, stride=stride, norm=norm), *rest)
 
 
 class ResNet50(nn.Module):

@@ -32,6 +32,7 @@ from adapter_cases import (
 )
 from torch import Tensor, nn
 
+from coprop_plugin.adapters import images
 from coprop_plugin.adapters.aavs import network as aavs
 from coprop_plugin.adapters.avsegformer import network as avsegformer
 from coprop_plugin.adapters.catr import network as catr
@@ -39,7 +40,7 @@ from coprop_plugin.adapters.published import PublishedAdapter
 from coprop_plugin.adapters.sound import SecondExamples
 from coprop_plugin.adapters.tpavi import network as tpavi
 from coprop_plugin.audio.vggish import log_mel_examples
-from coprop_plugin.layers import images, pvt_v2, resnet
+from coprop_plugin.layers import pvt_v2, resnet
 from coprop_plugin.media.reader import read_clip
 from coprop_plugin.media.sound import read_sound
 

@@ -8,20 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...layers.attention import merge_heads, split_heads
 from .grid import RADIUS, WINDOW, Grid
 
 # Numbers of one block of attention logits: what stays in a CPU's cache, what a GPU has room for.
 BLOCK_LOGITS = {"cpu": 1 << 20, "cuda": 1 << 28}
-
-
-def split_heads(tokens: Tensor, heads: int) -> Tensor:
-    """``(B, N, C)`` as ``(B, heads, N, C / heads)``."""
-    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
-
-
-def merge_heads(tokens: Tensor) -> Tensor:
-    """``(B, heads, N, d)`` as ``(B, N, heads * d)``."""
-    return tokens.transpose(1, 2).flatten(2)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, heads: int) -> Tensor:
