@@ -211,7 +211,7 @@ class TestText:
         assert embeddings.shape == (3, 16)
         np.testing.assert_allclose(embeddings[:1], encode(["dog"]), atol=1e-5)
         assert not np.allclose(embeddings[0], embeddings[1])
-        with pytest.raises(CheckpointError, match="holds no text model"):
+        with pytest.raises(CheckpointError, match="holds no AutoTokenizer"):
             text_encoder(tmp_path / "none")
 
 

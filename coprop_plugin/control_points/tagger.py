@@ -13,7 +13,7 @@ from ..audio.level import level_of, raised
 from ..audio.resample import resample
 from ..errors import CoPropError, unknown_name
 from ..structures import AVSBENCH_NAMES, Clip, ControlPoints, Origin, Prediction
-from .language.folders import model_folder, read_config
+from ..weights.pretrained import load_model, load_processor, model_folder, read_config
 from .segmentation import best_segments
 
 if TYPE_CHECKING:
@@ -117,15 +117,9 @@ class Tagger:
         return chances, labels
 
     def _load(self) -> tuple[Tag, int, tuple[str, ...]]:
-        from safetensors import SafetensorError
-
         from ..weights.device import choose_device
 
-        device = choose_device(self.device)
-        try:
-            return _LOADERS[self.kind](self.folder, self.labels, device)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise CoPropError(f"the tagger in '{self.folder}' cannot be loaded: {error}") from error
+        return _LOADERS[self.kind](self.folder, self.labels, choose_device(self.device))
 
 
 def change_points(chances: np.ndarray, *, change: float) -> list[int]:
@@ -151,22 +145,11 @@ def _names(mean: np.ndarray, labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels[i] for i in order if mean[i] >= NAMED_FROM and labels[i].casefold() != SILENCE)
 
 
-def _read(architecture: Any, folder: Path, device: torch.device) -> Any:
-    """The model with all its weights, from safetensors alone."""
-    model, loading = architecture.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-    )
-    if loading["missing_keys"] or loading.get("mismatched_keys"):
-        raise CoPropError(f"weights lack: {sorted(loading['missing_keys'])[:3]}")
-    return model.to(device).eval()
-
-
 def _load_ast(folder: Path, _: Sequence[str], device: torch.device) -> tuple[Tag, int, tuple[str, ...]]:
     import torch
-    from transformers import ASTFeatureExtractor, ASTForAudioClassification
 
-    model = _read(ASTForAudioClassification, folder, device)
-    extractor = ASTFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    model = load_model("ASTForAudioClassification", folder, device=device)
+    extractor = load_processor("ASTFeatureExtractor", folder)
 
     @torch.inference_mode()
     def tag(sounds: Sequence[np.ndarray]) -> np.ndarray:
@@ -179,11 +162,10 @@ def _load_ast(folder: Path, _: Sequence[str], device: torch.device) -> tuple[Tag
 
 def _load_clap(folder: Path, labels: Sequence[str], device: torch.device) -> tuple[Tag, int, tuple[str, ...]]:
     import torch
-    from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
-    model = _read(ClapModel, folder, device)
-    extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = load_model("ClapModel", folder, device=device)
+    extractor = load_processor("ClapFeatureExtractor", folder)
+    tokenizer = load_processor("AutoTokenizer", folder)
 
     def unit(embedded: Any) -> torch.Tensor:
         return torch.nn.functional.normalize(getattr(embedded, "pooler_output", embedded).float(), dim=-1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import CheckpointError
+from ..weights.pretrained import load_model, load_processor
 
 
 def text_encoder(folder: str | Path) -> Callable[[Sequence[str]], np.ndarray]:
@@ -20,13 +20,7 @@ def text_encoder(folder: str | Path) -> Callable[[Sequence[str]], np.ndarray]:
     Raises:
         CheckpointError: no such model there.
     """
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False).eval()
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{folder}' holds no text model that transformers can read: {error}") from error
+    tokenizer, model = load_processor("AutoTokenizer", folder), load_model("AutoModel", folder, unread=("*pooler*",))
     model = getattr(model, "text_model", model)
 
     @torch.inference_mode()

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import CoPropError, unknown_name
+from ...weights.pretrained import (
+    fingerprint,
+    load_model,
+    load_processor,
+    model_folder,
+    read_chunk_s,
+    read_config,
+    weight_bytes,
+)
 from .families import FAMILIES, SYSTEM, Family
-from .folders import fingerprint, model_folder, read_chunk_s, read_config, weight_bytes
 from .model import RATE_HZ, Answer, AudioLanguageModel, Message, ModelError, Request
 
 if TYPE_CHECKING:
@@ -90,31 +98,20 @@ class LocalModel(AudioLanguageModel):
         return self._parts
 
     def _load(self) -> tuple[Any, Any, Any]:
-        import transformers
-        from safetensors import SafetensorError
+        from transformers import GenerationConfig
 
         from ...weights.device import choose_device
 
         device = choose_device(self.device)
         dtype = self.dtype if self.dtype != "auto" or device.type == "cuda" else "float32"
-        options = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, padding_side="left", **options)
-            extractor = transformers.WhisperFeatureExtractor.from_pretrained(self.folder, local_files_only=True)
-            model, loading = getattr(transformers, self.family.architecture).from_pretrained(
-                self.folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise CoPropError(f"the model in '{self.folder}' cannot be loaded: {error}") from error
-        if loading["missing_keys"] or loading.get("mismatched_keys"):
-            raise CoPropError(
-                f"'{self.folder}' lacks weights of {self.family.architecture}: {sorted(loading['missing_keys'])[:3]}."
-            )
+        tokenizer = load_processor("AutoTokenizer", self.folder, padding_side="left")
+        extractor = load_processor("WhisperFeatureExtractor", self.folder)
+        model = load_model(self.family.architecture, self.folder, device=device, dtype=dtype)
         if extractor.sampling_rate != RATE_HZ:
             raise CoPropError(f"'{self.folder}' hears {extractor.sampling_rate} Hz; {RATE_HZ} Hz are supported.")
         # A checkpoint's own way of decoding may sample, search in beams, or punish repeated zeros.
-        model.generation_config = transformers.GenerationConfig()
-        return model.to(device).eval(), tokenizer, extractor
+        model.generation_config = GenerationConfig()
+        return model, tokenizer, extractor
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Answer in batches; questions of one constraint go together, samples one by one so that seeds hold.

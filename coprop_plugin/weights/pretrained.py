@@ -1,15 +1,24 @@
-"""Where a model's files lie: a folder, or a snapshot in the local cache of the Hugging Face hub. Nothing is loaded."""
+"""Models of transformers that lie in a folder, or in the local cache of the Hugging Face hub: found, looked at, loaded.
+
+Nothing is downloaded, no code of a folder is run, and weights are read from safetensors alone.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...errors import CoPropError
+from ..errors import CheckpointError, CoPropError
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_CONFIG_BYTES = 1 << 20
+_SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
 def model_folder(model: str | Path, *, revision: str | None = None) -> Path:
@@ -93,3 +102,58 @@ def fingerprint(folder: Path) -> str:
 def weight_bytes(folder: Path) -> int:
     """The size of the model's weights."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def load_model(
+    architecture: str,
+    folder: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: Any = None,
+    unread: Sequence[str] = (),
+) -> Any:
+    """A model with all its weights, ready for inference.
+
+    Args:
+        architecture: the class of transformers, such as ``AutoModel`` or ``ClapModel``.
+        folder: where :func:`model_folder` found it.
+        device: where it runs.
+        dtype: of the weights; ``None`` for the file's own.
+        unread: shell patterns of weights that may be missing, because no output that is read depends on them.
+
+    Raises:
+        CheckpointError: files are missing or damaged, or weights lack or have another shape.
+    """
+    import transformers
+    from safetensors import SafetensorError
+
+    options = _SAFE | ({} if dtype is None else {"dtype": dtype})
+    try:
+        model, loading = getattr(transformers, architecture).from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"the model in '{folder}' cannot be loaded as {architecture}: {error}") from error
+    missing = [name for name in loading["missing_keys"] if not any(fnmatchcase(name, each) for each in unread)]
+    if lacking := sorted(missing) or sorted(map(str, loading.get("mismatched_keys", ()))):
+        raise CheckpointError(f"'{folder}' lacks weights of {architecture}: {lacking[:3]}.")
+    return model.to(device).eval()
+
+
+def load_processor(kind: str, folder: str | Path, **options: Any) -> Any:
+    """A tokenizer, feature extractor or processor from a folder.
+
+    Args:
+        kind: the class of transformers, such as ``AutoTokenizer``.
+        folder: where it was saved.
+        options: the class' own.
+
+    Raises:
+        CheckpointError: its files are missing or damaged.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, kind).from_pretrained(folder, **_SAFE, **options)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"'{folder}' holds no {kind} that can be read: {error}") from error
