@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__
 
 _PUBLIC = {
     "CoProp": "coprop",
@@ -56,7 +56,8 @@ def __dir__() -> list[str]:
 
 
 # A config or a tool of OpenMMLab imports us: make our names known there, now or as soon as mmengine is imported.
+_openmmlab = importlib.import_module("coprop_plugin.openmmlab")
 if "mmengine" in sys.modules:
-    importlib.import_module("coprop_plugin.registry")
+    _openmmlab.register_names()
 else:
-    importlib.import_module("coprop_plugin.openmmlab").await_mmengine()
+    _openmmlab.await_mmengine()

@@ -68,10 +68,15 @@ class _AwaitMMEngine:
             def execute_and_register(module: ModuleType) -> None:
                 sys.meta_path.remove(self)
                 execute(module)
-                importlib.import_module("coprop_plugin.registry")
+                register_names()
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
+
+
+def register_names() -> None:
+    """Prepare mmengine, and make this package's names known to it; by name, since all of ``engine`` stands above."""
+    importlib.import_module("coprop_plugin.registry")
 
 
 def await_mmengine() -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from rescore_runs import plan_of, quick, write_benchmark
 
-from coprop_plugin.rescore.comparison import ClassRow, Comparison, make_comparison
+from coprop_plugin.rescore.comparison import Comparison, make_comparison
 from coprop_plugin.rescore.folder import RunFolder
 from coprop_plugin.rescore.formats import csv_cell, latex_cell, to_csv, to_json, to_latex, to_text
 from coprop_plugin.rescore.notes import notes_of_intervals
 from coprop_plugin.rescore.pages import write_index
 from coprop_plugin.rescore.published import published
+from coprop_plugin.rescore.rows import ClassRow
 from coprop_plugin.rescore.tables import reference_tables, result_tables
 
 EVIL = '=HYPERLINK("x")<script>alert(1)</script>&50%_{$^~}\\input\x1b[2J\n'

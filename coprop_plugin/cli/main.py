@@ -12,8 +12,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
 from ..errors import CoPropError, MissingExtra, unknown_name
+from ..version import __version__
 from .options import with_config
 
 VERBS = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CoPropError, PredictionError
+from ..parts import build
 from ..structures import Clip, ControlPoints, Origin, Prediction, change_flags, class_sets
 
 PREDICTED_MIN_AREA = 0.001  # of the frame: a smaller class is a speck; in a truth each pixel was meant
@@ -52,9 +53,7 @@ class FromMasks:
 
     def _masks(self, clip: Clip, base: Prediction | None) -> Prediction:
         if isinstance(self.truth, str | Path):
-            from ..adapters.saved_masks import read_prediction
-
-            return read_prediction(self.truth, clip=clip, kind="hard")
+            return build("adapter", {"name": "saved_masks", "path": self.truth, "kind": "hard"}).predict(clip)
         masks = self.truth if self.truth is not None else base
         if masks is None:
             raise PredictionError(

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import registry  # noqa: F401 - patches mmengine and registers our names before a config is read
 from ..errors import CheckpointError, CoPropError
-from ..openmmlab import installed_path, is_installed, join_processes_without_gpu, prepare_openmmlab
+from ..openmmlab import installed_path, is_installed, join_processes_without_gpu, prepare_openmmlab, register_names
 from .config_files import find_config
+
+register_names()  # before a config is read
 
 log = logging.getLogger(__name__)
 

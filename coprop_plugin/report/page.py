@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from .. import __version__
+from ..version import __version__
 
 TEMPLATES = Path(__file__).parent / "templates"
 

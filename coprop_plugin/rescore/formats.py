@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from .comparison import ClassRow, Comparison, Row
+from .comparison import Comparison
 from .folder import json_bytes
+from .rows import ClassRow, Row
 from .tables import Table, columns, reference_tables, result_tables
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # full-width ones too

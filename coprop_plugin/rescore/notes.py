@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from .comparison import Row
+from .rows import Row
 
 
 def notes_of_videos(plan: Plan, counts: Mapping[str, int]) -> Iterable[str]:

@@ -15,9 +15,10 @@ from ..report.index import VideoLink, write_index_page
 from ..store.find import find_prediction
 from ..structures import Prediction, Segment
 from . import barriers
-from .comparison import Comparison, VideoChange
+from .comparison import Comparison
 from .folder import RunFolder
 from .plan import Plan, Task
+from .rows import VideoChange
 from .tables import number, reference_tables, result_tables
 from .worker import held, locate, points_of
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .comparison import ALL, Comparison, Row
+from .comparison import ALL, Comparison
+from .rows import Row
 
 DASH = "–"
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..errors import PredictionError
+from ..version import __version__
 
 NAME = "run.json"
 FORMAT = "coprop-result/1"
