@@ -62,7 +62,7 @@ def test_points_under_another_sampling_and_generator(sound_file: Path, capsys: p
         (["study", "control-points", "--synthetic", "0"], "from 1 on, got 0"),
         (["study", "control-points", "--audio", "."], "give both --audio DIR and --events FILE"),
         (["study", "control-points", "--composed", "FOLDER"], "holds no composed clips"),
-        (["study", "control-points", "--audio", "FOLDER", "--events", "FILE"], "is no JSON"),
+        (["study", "control-points", "--audio", "FOLDER", "--events", "FILE"], "is not JSON"),
         (["study", "control-points", "--generators", "none,guess", "--seeds", "1"], "unknown control-points 'guess'"),
         (
             ["study", "control-points", "--generators", "from_masks", "--seeds", "1"],

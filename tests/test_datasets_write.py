@@ -164,11 +164,11 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     "description, message",
     [
-        ("[1]", "describes no scene"),
-        ("{", "is no JSON"),
-        ('{"objects": [{"id": 1, "avsbench_index": 900}], "sounding_per_second": {"1": [1]}}', "not as expected"),
+        ("[1]", "it is a mapping with objects"),
+        ("{", "is not JSON"),
+        ('{"objects": [{"id": 1, "avsbench_index": 900}], "sounding_per_second": {"1": [1]}}', "from 1 to 70"),
         ('{"objects": [{"id": 1, "avsbench_index": 3}], "sounding_per_second": {}}', "not as expected"),
-        ('{"objects": [{"id": 1, "avsbench_index": 3}], "sounding_per_second": {"1": [2]}}', "one list of 0 and 1"),
+        ('{"objects": [{"id": 1, "avsbench_index": 3}], "sounding_per_second": {"1": [2]}}', "0 or 1; got 2"),
         ('{"objects": [{"id": 1, "avsbench_index": 3}], "sounding_per_second": {"1": [1, 1]}}', "tells of 2 frames"),
     ],
 )

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from coprop_plugin.errors import CoPropError, MediaError
+from coprop_plugin.files.atomic import atomic_write
 from coprop_plugin.masks.palette import voc_palette
-from coprop_plugin.media.files import atomic_write
 from coprop_plugin.media.images import MAX_PIXELS, read_label_values, read_rgb, write_label_png
 
 
@@ -231,7 +231,7 @@ import resource, sys
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from coprop_plugin.media.files import atomic_write
+from coprop_plugin.files.atomic import atomic_write
 from coprop_plugin.media.images import write_label_png
 from coprop_plugin.media.video_writer import write_video
 

@@ -318,11 +318,11 @@ def test_the_fallback_may_be_any_generator() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[", "this is not"),
-        ("[]", "recorded answers are"),
-        ('{"answers": [{"prompt": "x"}]}', "recorded answers are"),
-        ('{"answers": [{"answer": "x", "wings": 2}]}', "recorded answers are"),
-        ('{"answers": [{"answer": "x", "p_change": 1}]}', "recorded answers are"),
+        ("[", "is not JSON"),
+        ("[]", "it is a mapping with answers; got a list of 0"),
+        ('{"answers": [{"prompt": "x"}]}', r"answers\[0\]\.answer is missing"),
+        ('{"answers": [{"answer": "x", "wings": 2}]}', r"answers\[0\]\.wings is unknown; allowed are prompt"),
+        ('{"answers": [{"answer": "x", "p_change": 1}]}', r"p_change is a list .*; got 1 \(a whole number\)"),
     ],
 )
 def test_bad_recordings_are_refused(text: str, message: str, tmp_path: Path) -> None:

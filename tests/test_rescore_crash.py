@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from rescore_runs import barriers_of, copy, files_of, killed_at, plan_of, quick, write_benchmark
 
-from coprop_plugin.rescore import RunFolder, barriers
-from coprop_plugin.rescore.folder import locked
+from coprop_plugin.files import locked
+from coprop_plugin.rescore import barriers
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def test_killed_twice_at_the_same_place(scenarios: dict[str, Scenario], tmp_path
 
 def test_a_killed_run_is_told_and_its_lock_is_free(scenarios: dict[str, Scenario], tmp_path: Path) -> None:
     assert killed_at(lambda: scenarios["first"].run(tmp_path / "out"), hit=3)
-    with locked(RunFolder(tmp_path / "out")) as (_, stale):
+    with locked(tmp_path / "out") as (_, stale):
         assert stale is not None
         assert "did not end by itself" in stale
-    with locked(RunFolder(tmp_path / "out")) as (_, stale):
+    with locked(tmp_path / "out") as (_, stale):
         assert stale is None
 
 

@@ -16,9 +16,9 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.coprop import CoProp
 from coprop_plugin.datasets.avsbench import open_dataset
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.files import locked
 from coprop_plugin.metrics.protocols import Scorer
-from coprop_plugin.rescore import Processes, RunFolder, Source, make_plan
-from coprop_plugin.rescore.folder import locked
+from coprop_plugin.rescore import Processes, Source, make_plan
 from coprop_plugin.rescore.pages import extremes
 
 
@@ -92,7 +92,7 @@ def test_two_workers_write_what_one_does(ms3: Path, done: Path, tmp_path: Path) 
     summary = quick(plan_of(ms3), tmp_path / "two", engine=Processes(2))
     assert (summary.done, summary.kept, summary.failed) == (2 * VIDEOS, 0, 0)
     assert files_of(tmp_path / "two") == files_of(done)
-    with locked(RunFolder(tmp_path / "two"), wait_s=0):
+    with locked(tmp_path / "two", wait_s=0):
         pass
 
 
@@ -229,7 +229,7 @@ def test_other_folders_and_two_runs_at_once_are_refused(ms3: Path, tmp_path: Pat
     (tmp_path / "mine/thesis.tex").write_text("x")
     with pytest.raises(CoPropError, match=r"other things \(thesis.tex\)"):
         quick(plan_of(ms3), tmp_path / "mine")
-    with locked(RunFolder(tmp_path / "out")), pytest.raises(CoPropError, match="being written by another run"):
+    with locked(tmp_path / "out"), pytest.raises(CoPropError, match="being written by another run"):
         quick(plan_of(ms3), tmp_path / "out")
 
 

@@ -70,13 +70,13 @@ def test_segments_tile_the_clip_and_points_survive_json(flags: list[bool], limit
     ("text", "message"),
     [
         ("{", "not JSON"),
-        ('{"flag": [1]}', "with 'flags'"),
+        ('{"flag": [1]}', "flags is missing"),
         ('{"flags": [0, 1]}', "first frame always"),
         ('{"flags": [1, 2]}', "0 or 1"),
-        ('{"flags": [[1]]}', "shape"),
+        ('{"flags": [[1]]}', r"flags\[0\] is 0 or 1 or true or false; got a list of 1"),
         ('{"flags": [1, 0], "silent": [true, false]}', "one value per segment"),
         ('{"flags": [1, 0], "confidence": [0.5]}', "confidence"),
-        ('{"flags": [1, 0], "categories": ["dog"]}', "list of lists"),
+        ('{"flags": [1, 0], "categories": ["dog"]}', r"categories\[0\] is a list .*; got 'dog' \(text\)"),
     ],
 )
 def test_edited_control_points_are_checked(text: str, message: str) -> None:

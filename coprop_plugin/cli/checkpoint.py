@@ -54,7 +54,7 @@ def convert(state: Mapping[str, Tensor], output: str | None, *, as_json: bool = 
     """
     from safetensors.torch import save
 
-    from ..media.files import atomic_write
+    from ..files import atomic_write
 
     if output is None or Path(output).suffix != ".safetensors":
         raise CheckpointError(f"convert needs an output called NAME.safetensors, got '{output}'.")

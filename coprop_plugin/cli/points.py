@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     clip = clip_or_sound(args)
     points = generator(clip)
     if args.out:
-        from ..media.files import atomic_write
+        from ..files import atomic_write
 
         with atomic_write(args.out, "w") as file:
             file.write(points.to_json())

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError, PredictionError
+from ..files import parse_json, read_json, read_text
+from ..files.schema import ListOf, MapOf, Maybe, Number, Record, Text
 from . import options
 
 if TYPE_CHECKING:
@@ -19,6 +21,14 @@ EXAMPLES = """\
   coprop report out/
   coprop report out/ -o report.html --video moved/video.mp4
   coprop report out/ --truth labels/ --classes avsbench"""
+
+_ROW = Record(
+    needed={"protocol": Text(), "metric": Text()},
+    free={"unit": Text(), "base": Maybe(Number()), "refined": Maybe(Number())},
+    others=True,
+)
+_ROWS = ListOf(_ROW)
+_LINE = Record(needed={"inputs": MapOf(Text())}, others=True)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +71,11 @@ def run(args: argparse.Namespace) -> int:
 def _places(folder: Path, args: argparse.Namespace) -> dict[str, str]:
     """Role -> where it lies: what the flags say, else what the log tells of the last run."""
     try:
-        logged = json.loads((folder / "run.log").read_text("utf-8").splitlines()[-1])["inputs"]
-        places = {role: str(logged[role]) for role in ("source", "audio", "truth") if role in logged}
-    except (OSError, ValueError, LookupError, TypeError):
+        line = (read_text(folder / "run.log", what="the log of a result").splitlines() or [""])[-1]
+        places = parse_json(line, where="the log's last line", form=_LINE)["inputs"]
+    except CoPropError:
         places = {}
+    places = {role: place for role, place in places.items() if role in ("source", "audio", "truth")}
     if args.video:
         places.pop("audio", None)  # a video brings its own sound, a folder of frames needs --audio
     given = {"source": args.video, "audio": args.audio, "truth": args.truth}
@@ -153,10 +164,5 @@ def _scores(folder: Path) -> list[dict[str, Any]]:
     path = folder / "scores.json"
     if not path.is_file():
         return []
-    try:
-        rows = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise PredictionError(f"{path}: not JSON: {error}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise PredictionError(f"{path}: scores are a list of rows, each with its protocol and metric.")
+    rows: list[dict[str, Any]] = read_json(path, form=_ROWS, what="a list of scores", error=PredictionError, nan=True)
     return rows

@@ -118,11 +118,6 @@ def render(scores: dict[str, Any]) -> None:
 
 def _points(path: str | None) -> ControlPoints | None:
     """Control points from their file."""
-    from ..structures import ControlPoints
+    from ..control_points.fixed import read_control_points
 
-    if path is None:
-        return None
-    try:
-        return ControlPoints.from_json(Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise CoPropError(f"'{path}' is no text file; control points are JSON.") from error
+    return None if path is None else read_control_points(path)

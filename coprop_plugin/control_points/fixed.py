@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CoPropError
+from ..files import read_text
 from ..structures import Clip, ControlPoints, Origin, Prediction
 
 MAX_FILE_BYTES = 64 << 20  # many hours of 25 flags a second with their confidence
@@ -45,20 +46,11 @@ def read_control_points(path: str | Path) -> ControlPoints:
     Raises:
         CoPropError: the file is not there, too large, not text, or not control points.
     """
-    file = Path(path)
-    try:
-        size_bytes = file.stat().st_size
-        text = file.read_text(encoding="utf-8") if size_bytes <= MAX_FILE_BYTES else None
-    except OSError as error:
-        raise CoPropError(f"control points cannot be read from '{file}': {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise CoPropError(f"'{file}' is no text file; control points are JSON.") from error
-    if text is None:
-        raise CoPropError(f"'{file}' has {size_bytes >> 20} MB; control points are a JSON file of some kB.")
+    text = read_text(path, what="control points (JSON)", limit_bytes=MAX_FILE_BYTES)
     try:
         return ControlPoints.from_json(text)
-    except (CoPropError, RecursionError) as error:
-        raise CoPropError(f"'{file}': {error}") from error
+    except CoPropError as error:
+        raise CoPropError(f"'{path}': {error}") from error
 
 
 class EveryK:

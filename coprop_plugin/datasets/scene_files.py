@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +10,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import CoPropError, MediaError
+from ..files import read_json
+from ..files.schema import ListOf, MapOf, Maybe, Record, Text, Whole
 from ..media.folder import frame_paths
 from ..media.images import read_label_values
 from ..structures import AVSBENCH_NAMES, FrameStack
 from .scene import Labelling, Scene
 
 MAX_JSON_BYTES = 16 << 20
+_OBJECT = Record(
+    needed={"id": Whole(1, 1 << 15)},
+    free={"name": Text(most=1000), "avsbench_index": Maybe(Whole(1, len(AVSBENCH_NAMES) - 1))},
+    others=True,
+)
+_SCENE = Record(needed={"objects": ListOf(_OBJECT), "sounding_per_second": MapOf(ListOf(Whole(0, 1)))}, others=True)
 
 
 def read_scene(
@@ -70,14 +77,7 @@ def scene_description(scene: Scene) -> dict[str, Any]:
 
 
 def _description(path: Path) -> Mapping[str, Any]:
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise CoPropError(f"{path}: has more than {MAX_JSON_BYTES >> 20} MB; this is no description of a scene.")
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise CoPropError(f"{path}: is no JSON ({error}).") from error
-    if not isinstance(table, dict) or not {"objects", "sounding_per_second"} <= set(table):
-        raise CoPropError(f"{path}: describes no scene; it needs 'objects' and 'sounding_per_second'.")
+    table: Mapping[str, Any] = read_json(path, form=_SCENE, what="a description of a scene", limit_bytes=MAX_JSON_BYTES)
     return table
 
 

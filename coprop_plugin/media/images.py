@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MediaError, unknown_name
+from ..files import atomic_write
 from ..masks.palette import voc_palette
-from .files import atomic_write
 from .sniff import IMAGE_FAMILIES, sniffed
 
 MAX_PIXELS = 64_000_000  # a picture whose header announces more is refused before it is unpacked

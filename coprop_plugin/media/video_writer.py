@@ -14,8 +14,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
+from ..files import atomic_write
 from ..structures import Sound
-from .files import atomic_write
 
 CRF = 20  # visually near the source
 LOWEST_RATE_HZ = 10  # players stumble over fewer frames a second: each is repeated until there are as many

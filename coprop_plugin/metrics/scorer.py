@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CoPropError, PredictionError
+from ..files import parse_json
 from ..structures import ControlPoints, Prediction
 from .frames import FramePair, VideoInfo
 from .sums import Family, Sums, totals
@@ -184,14 +185,14 @@ class Scorer:
             CoPropError: not such a text, or sums that an earlier version computed by another rule.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text, where="stored scores", nan=True)
             scorer = cls(data["protocol"], order=data["order"])
             scorer._check_format(data["format"])
             head = {"format": data["format"], "class_ids": data["class_ids"]}
             for video_id, record in data["videos"].items():
                 scorer.restore(video_id, {**head, **record})
             scorer.class_ids = tuple(data["class_ids"])
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise CoPropError(f"these are no stored scores ({type(error).__name__}: {error}).") from error
         return scorer
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CoPropError
+from ..files import atomic_write
 from ..masks.areas import MIN_AREA_SHARE
-from ..media.files import atomic_write
 from ..structures import Clip, ControlPoints, Prediction, Segment
 from . import content
 from .colours import class_colours, css_colour

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-from ..media.files import atomic_write
+from ..files import atomic_write
 from .page import render
 from .svg import tag
 from .tables import setting_rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,10 +105,9 @@ def read_scorers(plan: Plan, folder: RunFolder, source: Source, protocol: str) -
     sides = {side: Scorer(protocol, order=order) for side in ("before", "after")}
     changed = {}
     for video in plan.videos:
-        path = folder.record(Task(source, video))
-        if not path.is_file():
+        record = folder.read_record(Task(source, video))
+        if record is None:
             continue
-        record = json.loads(path.read_bytes())
         changed[video.video_id] = len(record["changed_frames"])
         for side, scorer in sides.items():
             kept = record[side]
@@ -197,9 +195,8 @@ def _video_changes(
 
 def _failures(plan: Plan, folder: RunFolder) -> Iterable[tuple[str, str, str]]:
     for task in plan.tasks():
-        path = folder.failure(task)
-        if path.is_file():
-            yield task.source.name, task.video.video_id, str(json.loads(path.read_bytes())["error"])
+        if (error := folder.read_failure(task)) is not None:
+            yield task.source.name, task.video.video_id, error
 
 
 def _value(number: float) -> float | None:

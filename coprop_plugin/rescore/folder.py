@@ -9,69 +9,149 @@
     records/<method>/<video>.json   sums of the scores, control points, hashes: written last, so it says "done"
     failed/<method>/<video>.json    why a video failed
     comparison.{json,csv,tex,txt}  index.html  pages/<method>/<video>.html
+
+A run folder may come from elsewhere: nothing in it is written, emptied or removed through a link, a record counts only
+with the checksum of its whole content, and what is odd (an empty record, a folder in place of a file) is done again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import os
 import platform
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import CoPropError
-from ..media.files import atomic_write
+from ..files import Folder, atomic_write, check_new_folder, parse_json, read_bytes, read_json
+from ..files.schema import Anything, ListOf, MapOf, Maybe, Record, Text, Whole
 from . import barriers
 from .plan import FORMAT, Task
 
 MANIFEST = "run.json"
 _STAGE = ".stage"
+_SUM = b'{"sha256":"'  # a record begins with the checksum of all that follows it
+_SUM_BYTES = len(_SUM) + 64 + 2
+_SIDE = Record(
+    needed={
+        "class_ids": ListOf(Whole(0, 1 << 31), least=1),
+        "frames": Whole(1, 1 << 31),
+        "unlabelled": Whole(0, 1 << 31),
+        "scores": Text(),
+        "truth_size": ListOf(Whole(1, 1 << 31), least=2, most=2),
+        "control_points": Text(),
+        "truth_control_points": Text(),
+        "sums": MapOf(Maybe(MapOf(Anything()))),
+    }
+)
+_RECORD = Record(
+    needed={
+        "video": Text(),
+        "inputs": MapOf(Text()),
+        "outputs": MapOf(Text()),
+        "before": _SIDE,
+        "after": _SIDE,
+        "control_points": MapOf(Anything()),
+        "segments": ListOf(ListOf(Maybe(Whole(0, 1 << 31)), least=3, most=3), least=1),
+        "changed_frames": ListOf(Whole(0, 1 << 31)),
+        "notes": ListOf(Text()),
+    }
+)
+_FAILURE = Record(needed={"video": Text(), "error": Text()})
 
 
 class RunFolder:
-    """Paths, manifest, records and log of a run."""
+    """Paths, manifest, records and log of a run.
+
+    Everything that is changed in it goes through ``inside``, by the names that the methods ``…_name`` give.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.inside = Folder(self.path)
 
     def masks(self, task: Task) -> Path:
-        return self.path / "masks" / task.source.name / task.video.video_id
+        return self.path / self.masks_name(task)
 
     def scores(self, task: Task) -> Path:
-        return self.path / "scores" / task.source.name / f"{task.video.video_id}.npz"
+        return self.path / self.scores_name(task)
 
     def record(self, task: Task) -> Path:
-        return self.path / "records" / task.source.name / f"{task.video.video_id}.json"
+        return self.path / self.record_name(task)
 
     def failure(self, task: Task) -> Path:
-        return self.path / "failed" / task.source.name / f"{task.video.video_id}.json"
+        return self.path / self.failure_name(task)
 
     def page(self, task: Task) -> Path:
-        return self.path / "pages" / task.source.name / f"{task.video.video_id}.html"
+        return self.path / self.page_name(task)
 
-    def stage(self, task: Task) -> Path:
+    def masks_name(self, task: Task) -> str:
+        return f"masks/{task.source.name}/{task.video.video_id}"
+
+    def scores_name(self, task: Task) -> str:
+        return f"scores/{task.source.name}/{task.video.video_id}.npz"
+
+    def record_name(self, task: Task) -> str:
+        return f"records/{task.source.name}/{task.video.video_id}.json"
+
+    def failure_name(self, task: Task) -> str:
+        return f"failed/{task.source.name}/{task.video.video_id}.json"
+
+    def page_name(self, task: Task) -> str:
+        return f"pages/{task.source.name}/{task.video.video_id}.html"
+
+    def stage_name(self, task: Task) -> str:
         """Where the files of a video are written before they are moved to their places."""
-        return self.path / _STAGE / task.source.name / task.video.video_id
+        return f"{_STAGE}/{task.source.name}/{task.video.video_id}"
+
+    def make_stage(self, task: Task) -> Path:
+        """A new, empty folder of :meth:`stage_name`."""
+        return self.inside.make(self.stage_name(task), fresh=True)
+
+    def move(self, source: str, target: str, barrier: str) -> None:
+        """Put a staged file or folder in its place, at once and whole."""
+        if self.inside.is_folder(target):
+            self.inside.remove(target)
+        self.inside.move(source, target)
+        barriers.reached(barrier)
 
     def withdraw(self, task: Task) -> None:
         """Take away what an earlier success of a video left."""
-        self.scores(task).unlink(missing_ok=True)
-        shutil.rmtree(self.masks(task), ignore_errors=True)
+        self.inside.remove(self.scores_name(task))
+        self.inside.remove(self.masks_name(task))
+
+    def read_record(self, task: Task) -> dict[str, Any] | None:
+        """The record of a video, ``None`` where there is none, or none that can be believed: then it is done again."""
+        try:
+            content = read_bytes(self.record(task), what="a record", links=False)
+            told, body = content[:_SUM_BYTES], content[_SUM_BYTES:]
+            if told != _checksum(body):
+                return None
+            found: dict[str, Any] = parse_json(b"{" + body, where="a record", form=_RECORD, nan=True)
+        except CoPropError:
+            return None
+        return found if found["video"] == task.video.video_id else None
+
+    def read_failure(self, task: Task) -> str | None:
+        """Why a video failed, ``None`` where it did not, or where the note says nothing that can be read."""
+        try:
+            told = read_json(self.failure(task), form=_FAILURE, what="a note of a failure", links=False)
+        except CoPropError:
+            return None
+        return str(told["error"])
 
     def note_failure(self, task: Task, error: str) -> None:
         """Say in the folder that the video failed; nothing of an earlier success stays beside it."""
-        self.record(task).unlink(missing_ok=True)
+        self.inside.remove(self.record_name(task))
         self.withdraw(task)
-        shutil.rmtree(self.stage(task), ignore_errors=True)
-        note = self.stage(task) / "failed.json"
-        note.parent.mkdir(parents=True)
+        note = self.make_stage(task) / "failed.json"
+        error = error.encode("utf-8", "backslashreplace").decode()
         note.write_bytes(json_bytes({"video": task.video.video_id, "error": error}))
-        move(note, self.failure(task), "failure noted")
-        note.parent.rmdir()
+        self.move(f"{self.stage_name(task)}/failed.json", self.failure_name(task), "failure noted")
+        self.inside.remove(self.stage_name(task))
 
     def begin(self, manifest: Mapping[str, Any]) -> bool:
         """Write the manifest, or find that the run in this folder is the same one; returns whether it goes on.
@@ -88,7 +168,10 @@ class RunFolder:
                 f"'{self.path}' holds a run with other settings: {'; '.join(_differences(known, manifest)[:4])}. "
                 "Give the settings of that run to go on with it, or name a new folder."
             )
-        self._clear()
+        for kind in ("masks", "scores", "records", "failed", "pages"):
+            for method in manifest.get("methods", ()):
+                self.inside.check(f"{kind}/{method['name']}/x")  # a link there ends the run before it changes anything
+        self.clear()
         if known is None:
             with atomic_write(self.path / MANIFEST) as file:
                 file.write(json_bytes(manifest))
@@ -99,8 +182,9 @@ class RunFolder:
         """Refuse a folder of something else.
 
         Raises:
-            CoPropError: it is a file, or holds other things and no run.
+            CoPropError: it is a file, the working folder or one above it, or holds other things and no run.
         """
+        check_new_folder(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise CoPropError(f"'{self.path}' is a file; a run needs a folder.")
         visible = sorted(p.name for p in self.path.iterdir() if p.name[0] != ".") if self.path.exists() else []
@@ -113,153 +197,39 @@ class RunFolder:
     def manifest(self) -> dict[str, Any] | None:
         """The manifest, ``None`` where there is none of ours."""
         try:
-            told = json.loads((self.path / MANIFEST).read_bytes())
-        except (OSError, ValueError, RecursionError):
+            told = read_json(self.path / MANIFEST, what="a run's manifest", links=False)
+        except CoPropError:
             return None
         return told if isinstance(told, dict) and told.get("format") == FORMAT else None
 
     def log(self, event: str, **facts: Any) -> None:
         """Append what happened, where and when; nothing else of a run depends on the log."""
         line = {"time": datetime.now(UTC).isoformat(), "host": platform.node(), "event": event, **facts}
-        with (self.path / "run.log").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, default=str) + "\n")
+        self.inside.append("run.log", json.dumps(line, default=str) + "\n")
 
-    def _clear(self) -> None:
-        """What a killed run left behind: staged videos and half-written files."""
-        shutil.rmtree(self.path / _STAGE, ignore_errors=True)
+    def clear(self) -> None:
+        """Take away what is no part of a run: staged videos, and half-written files of a run that was killed."""
+        self.inside.remove(_STAGE)
         for places in (self.path.glob(".*.part"), (self.path / "pages").glob("*/.*.part")):
             for leftover in places:
-                leftover.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    self.inside.remove(leftover.relative_to(self.path).as_posix())
 
 
-def move(source: Path, target: Path, barrier: str) -> None:
-    """Put a staged file or folder in its place, at once and whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(target)
-    barriers.reached(barrier)
+def record_bytes(record: Mapping[str, Any]) -> bytes:
+    """A record with the checksum of its content before it; still one JSON object."""
+    body = json_bytes(record, indent=None)[1:]
+    return _checksum(body) + body
 
 
-class Lock:
-    """A run folder held by one run: while it or a worker of it lives, no other run may write there.
-
-    The system gives the lock back when the last process that holds it ends, however it ends, so no lock outlives its
-    run. Processes that are started with the lock among their arguments hold it too.
-    """
-
-    def __init__(self, file_descriptor: int) -> None:
-        self._file_descriptor = file_descriptor
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from multiprocessing.reduction import DupFd
-
-        return _received, (DupFd(self._file_descriptor),)
-
-
-def _received(duplicate: Any) -> Lock:
-    return Lock(duplicate.detach())
-
-
-@contextlib.contextmanager
-def locked(folder: RunFolder, *, wait_s: float = 5.0) -> Iterator[tuple[Lock, str | None]]:
-    """Hold the folder; gives the lock, and a sentence about the run before where that one was killed.
-
-    Args:
-        folder: it is made where it does not exist.
-        wait_s: how long to wait for the workers of a run that was killed, which end by themselves.
-
-    Raises:
-        CoPropError: another run holds it; the message says which, and what to do.
-    """
-    folder.check()
-    folder.path.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        before = _holder(descriptor)
-        _hold(descriptor, folder.path, wait_s)
-        _tell(descriptor, {"pid": os.getpid(), "host": platform.node(), "since": datetime.now(UTC).isoformat()})
-        stale = None
-        if before:
-            stale = (
-                f"the run before (process {before.get('pid')} on {before.get('host')}, since {before.get('since')}) "
-                "did not end by itself; what it finished is whole, and this run goes on from there"
-            )
-        yield Lock(descriptor), stale
-        _tell(descriptor, None)
-    except Exception:
-        if _is_ours(descriptor):
-            _tell(descriptor, None)
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _hold(descriptor: int, path: Path, wait_s: float) -> None:
-    import fcntl
-    import time
-
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            holder = _holder(descriptor) or {}
-            here = holder.get("host") == platform.node()
-            alive = not here or _alive(holder.get("pid"))
-            if alive or time.monotonic() > deadline:
-                raise CoPropError(_explanation(path, holder, here=here, alive=alive)) from None
-            time.sleep(0.05)
-        except OSError as error:
-            raise CoPropError(
-                f"'{path}': its file system knows no locks ({error.strerror}), so two runs could write there at once. "
-                "Name a folder on a local disk."
-            ) from error
-
-
-def _explanation(path: Path, holder: Mapping[str, Any], *, here: bool, alive: bool) -> str:
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
-    if alive:
-        ends = "" if here else " on that host"
-        return f"'{path}' is being written by another run ({who}). Wait for it or end it{ends}, or name another folder."
-    return (
-        f"'{path}' is still held, though the run that took it ({who}) is gone: one of its workers has not ended. "
-        "Workers end by themselves within seconds; look for one that hangs, or name another folder."
-    )
-
-
-def _holder(descriptor: int) -> dict[str, Any] | None:
-    try:
-        told = json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:
-        return None
-    return told if isinstance(told, dict) else None
-
-
-def _is_ours(descriptor: int) -> bool:
-    holder = _holder(descriptor) or {}
-    return holder.get("pid") == os.getpid() and holder.get("host") == platform.node()
-
-
-def _tell(descriptor: int, holder: Mapping[str, Any] | None) -> None:
-    os.ftruncate(descriptor, 0)
-    if holder:
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-
-
-def _alive(pid: Any) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, TypeError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
+def _checksum(body: bytes) -> bytes:
+    return _SUM + hashlib.sha256(body).hexdigest().encode() + b'",'
 
 
 def json_bytes(value: Any, *, indent: int | None = 1) -> bytes:
     """JSON whose bytes depend on the value alone; without an indent it is written ten times as fast."""
     text = json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False)
-    return (text + "\n").encode("utf-8", "surrogateescape")
+    return (text + "\n").encode("utf-8", "backslashreplace")  # half a surrogate pair becomes JSON's own escape
 
 
 def _differences(known: Any, wanted: Any, where: str = "") -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -39,7 +37,7 @@ def write_pages(plan: Plan, folder: RunFolder, comparison: Comparison, *, pages:
         plan, folder, comparison: the run.
         pages: ``none``, ``extremes`` (the worst and best videos) or ``all``.
     """
-    shutil.rmtree(folder.path / "pages", ignore_errors=True)
+    folder.inside.remove("pages")
     worst, best = extremes(comparison)
     chosen = {"none": (), "extremes": (*worst, *best), "all": comparison.videos}[pages]
     wanted = {(video.method, video.video) for video in chosen}
@@ -49,9 +47,11 @@ def write_pages(plan: Plan, folder: RunFolder, comparison: Comparison, *, pages:
         key = (task.source.name, task.video.video_id)
         if key not in wanted:
             continue
+        record = folder.read_record(task)
+        if record is None:
+            continue
         page = folder.page(task)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        record = json.loads(folder.record(task).read_bytes())
+        folder.inside.make(f"pages/{task.source.name}")
         clip = dataset.clip(task.video)
         base = held(read_prediction(locate(task.source, task.video), clip=clip, **plan.reading))
         write_report(

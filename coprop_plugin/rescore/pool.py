@@ -13,7 +13,8 @@ from multiprocessing.connection import wait as wait_for
 from typing import Protocol
 
 from ..errors import CoPropError
-from .folder import Lock, RunFolder
+from ..files import Lock
+from .folder import RunFolder
 from .plan import Plan, Task
 from .worker import Outcome, Worker
 

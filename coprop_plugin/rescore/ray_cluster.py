@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CoPropError
+from ..files import Lock
 from ..store.manifest import versions
-from .folder import Lock, RunFolder
+from .folder import RunFolder
 from .plan import Plan, Task
 from .worker import Outcome, Worker
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..media.files import atomic_write
+from ..files import atomic_write, locked
 from . import barriers
 from .comparison import DRAWS, Comparison, make_comparison
-from .folder import RunFolder, locked
+from .folder import RunFolder
 from .formats import to_csv, to_json, to_latex, to_text
 from .pages import write_index, write_pages
 from .plan import Plan
@@ -73,7 +73,8 @@ def rescore(
         OSError: the disk is full.
     """
     folder, engine = RunFolder(out), engine or Processes()
-    with locked(folder) as (lock, stale):
+    folder.check()
+    with locked(folder.path) as (lock, stale):
         goes_on = folder.begin(plan.manifest())
         how = {"engine": type(engine).__name__, "data": plan.data_root.absolute(), **_places(plan)}
         folder.log("begun", resumed=goes_on, **how)
@@ -89,6 +90,7 @@ def rescore(
         comparison = make_comparison(plan, folder, draws=draws)
         write_tables(folder, comparison)
         write_index(folder, comparison, write_pages(plan, folder, comparison, pages=pages))
+        folder.clear()
         folder.log("ended", **counts)
     failed = counts["failed"] + counts["failed before"]
     return Summary(folder.path, comparison, counts["done"], counts["kept"], failed, tuple(filter(None, [stale])))

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from ..errors import CoPropError
+from ..files import Lock
 from ..store.manifest import digest_of
-from .folder import Lock, RunFolder
+from .folder import RunFolder
 from .plan import Plan, Task
 from .worker import Outcome, Worker
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +24,13 @@ from ..store import digest, write_masks, write_scores
 from ..store.find import ARRAYS, find_prediction
 from ..structures import Clip, ControlPoints, Prediction
 from . import barriers
-from .folder import RunFolder, json_bytes, move
+from .folder import RunFolder, record_bytes
 from .plan import Plan, Source, Task
 
 Status = Literal["done", "kept", "failed", "failed before"]
 HELD_BYTES = 64 << 20  # predictions below are read once and kept while their video is worked on
 # What ends the run instead of failing a video: every other video would meet it too.
-_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,13 @@ class Worker:
         return Outcome(task, status, error, trace, time.monotonic() - start)
 
     def _work(self, task: Task) -> Status:
-        if not self.retry_failed and self.folder.failure(task).is_file() and not self.folder.record(task).is_file():
+        record = self.folder.read_record(task)
+        if not self.retry_failed and record is None and self.folder.read_failure(task) is not None:
             self.folder.withdraw(task)  # what a second try left that was killed
             return "failed before"
         place = locate(task.source, task.video)
         inputs = {"prediction": digest(place), **data_digests(self.dataset, task.video)}
-        if self._is_done(task, inputs):
+        if self._is_done(task, inputs, record):
             return "kept"
         clip, base, truth = self.read(task, place)
         result = self.refine(clip, base)
@@ -139,8 +140,7 @@ class Worker:
 
     def write(self, task: Task, result: Result, facts: dict[str, Any]) -> None:
         """Write all of a video beside its place, then move it in; the record comes last and makes it count."""
-        stage = self.folder.stage(task)
-        shutil.rmtree(stage, ignore_errors=True)
+        stage = self.folder.make_stage(task)
         write_masks(stage / "masks", result.prediction)
         barriers.reached("masks staged")
         scores = self.plan.scores
@@ -156,44 +156,47 @@ class Worker:
             "changed_frames": list(result.changed),
             "notes": list(result.notes),
         }
-        (stage / "record.json").write_bytes(json_bytes(record, indent=None))
+        (stage / "record.json").write_bytes(record_bytes(record))
         barriers.reached("record staged")
-        self._move_in(task, stage)
+        self._move_in(task)
 
-    def _move_in(self, task: Task, stage: Path) -> None:
-        masks = self.folder.masks(task)
-        if self.folder.record(task).exists():
-            self.folder.record(task).unlink()
+    def _move_in(self, task: Task) -> None:
+        folder, stage = self.folder, self.folder.stage_name(task)
+        if folder.inside.remove(folder.record_name(task)):
             barriers.reached("record withdrawn")
-        if masks.exists():
-            shutil.rmtree(masks)
+        if folder.inside.remove(folder.masks_name(task)):
             barriers.reached("masks removed")
-        move(stage / "masks", masks, "masks moved")
-        if (stage / "scores.npz").exists():
-            move(stage / "scores.npz", self.folder.scores(task), "scores moved")
-        move(stage / "record.json", self.folder.record(task), "record moved")
-        if self.folder.failure(task).exists():
-            self.folder.failure(task).unlink()
+        folder.move(f"{stage}/masks", folder.masks_name(task), "masks moved")
+        if folder.inside.is_file(f"{stage}/scores.npz"):
+            folder.move(f"{stage}/scores.npz", folder.scores_name(task), "scores moved")
+        folder.move(f"{stage}/record.json", folder.record_name(task), "record moved")
+        if folder.inside.remove(folder.failure_name(task)):
             barriers.reached("failure withdrawn")
-        stage.rmdir()
+        folder.inside.remove(stage)
 
-    def _is_done(self, task: Task, inputs: dict[str, str]) -> bool:
+    def _is_done(self, task: Task, inputs: dict[str, str], record: Mapping[str, Any] | None) -> bool:
         """Whether an earlier run finished the video from the same files, and its own are still there whole."""
-        path = self.folder.record(task)
-        if not path.is_file():
+        if record is None:
+            if self.folder.inside.exists(self.folder.record_name(task)):
+                self.folder.log(
+                    "done again", file=self.folder.record_name(task), why="its content is not what was written"
+                )
             return False
-        places = {"masks": self.folder.masks(task), "scores.npz": self.folder.scores(task)}
-        found = {name: digest(place) for name, place in places.items() if place.exists()}
+        places = {"masks": self.folder.masks_name(task), "scores.npz": self.folder.scores_name(task)}
+        found = {name: digest(self.folder.path / place) for name, place in places.items() if self._is_own(place)}
+        scored = {name for side in ("before", "after") for name in record[side]["sums"]}
+        if (record["outputs"], record["inputs"], scored) != (found, inputs, set(self.plan.protocols)):
+            return False
         try:
-            record = json.loads(path.read_bytes())
-            if (record["outputs"], record["inputs"]) != (found, inputs):
-                return False
             for side in ("before", "after"):
                 Scorer(self.plan.protocols).restore(task.video.video_id, record[side])
-        except (ValueError, KeyError, TypeError, CoPropError):
-            return False  # edited, damaged, or scored by a rule that has changed: done again
-        self.folder.failure(task).unlink(missing_ok=True)
+        except (ValueError, KeyError, TypeError):
+            return False  # scored by a rule that has changed: done again
+        self.folder.inside.remove(self.folder.failure_name(task))
         return True
+
+    def _is_own(self, name: str) -> bool:
+        return self.folder.inside.is_folder(name) or self.folder.inside.is_file(name)
 
     def _words(self, failure: Exception, task: Task) -> str:
         """One line for a person: our errors as they are, others with their type; folders by name, not by place."""

@@ -13,16 +13,52 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import PredictionError
+from ..files import read_json
+from ..files.schema import Anything, ListOf, MapOf, Maybe, Record, Switch, Text, Whole
 from ..version import __version__
 
 NAME = "run.json"
 FORMAT = "coprop-result/1"
 MAX_BYTES = 64 << 20
+_PREDICTION = Record(
+    needed={
+        "class_ids": ListOf(Whole(0, 1 << 31), least=1, most=1 << 16),
+        "names": MapOf(Text()),
+        "num_frames": Whole(1, 1 << 31),
+        "scores": Text(),
+        "own_labels": Switch(),
+    },
+    others=True,
+)
+_SEGMENT = Record(
+    needed={"start": Whole(0), "stop": Whole(1)},
+    free={
+        "silent": Maybe(Switch()),
+        "categories": Maybe(ListOf(Text())),
+        "anchor": Maybe(Whole(0)),
+    },
+)
+FORM = Record(
+    needed={"format": Text((FORMAT,))},
+    free={
+        "complete": Switch(),
+        "files": ListOf(Text()),
+        "configuration": MapOf(Anything()),
+        "inputs": MapOf(Record(needed={"name": Text(), "digest": Text()})),
+        "clip": Record(free={"clip_id": Text(), "sampling": Text()}, others=True),
+        "versions": MapOf(Text()),
+        "segments": ListOf(_SEGMENT),
+        "notes": ListOf(Text()),
+        "prediction": _PREDICTION,
+        "base": Maybe(_PREDICTION),
+    },
+    others=True,
+)
 _PACKAGES = ("torch", "numpy", "opencv-python", "av", "decord", "soundfile", "pillow", "scipy", "transformers")
 
 
@@ -107,12 +143,9 @@ def load(folder: Path) -> dict[str, Any]:
     path = folder / NAME
     if not path.is_file():
         raise PredictionError(f"{folder}: no {NAME} here, so this is no result folder of coprop.")
-    if path.stat().st_size > MAX_BYTES:
-        raise PredictionError(f"{path}: {path.stat().st_size} bytes; a manifest has at most {MAX_BYTES}.")
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise PredictionError(f"{path}: not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    told = read_json(path, what="a result's manifest", limit_bytes=MAX_BYTES, error=PredictionError, nan=True)
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise PredictionError(f"{path}: not of the format '{FORMAT}'; it was written by something else.")
-    return manifest
+    if fault := next(FORM.faults(told, ""), None):
+        raise PredictionError(f"{path}: {fault}; the result is damaged.")
+    return cast("dict[str, Any]", told)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import CoPropError
-from ..media.files import atomic_write
+from ..errors import CoPropError, PredictionError
+from ..files import Folder, atomic_write, check_new_folder, locked, staged
+from ..files.stage import PATIENCE_S
 from . import manifest as run
-
-STAGE = ".partial"
 
 
 def check_output(folder: str | Path) -> Path:
     """The folder, if results may be written there: new, empty, or holding an earlier result.
 
     Raises:
-        CoPropError: it is a file, or holds other things.
+        CoPropError: it is a file, the working folder or one above it, or holds other things.
     """
-    folder = Path(folder)
+    folder = check_new_folder(folder)
     if not folder.exists():
         return folder
     if not folder.is_dir():
@@ -41,36 +39,34 @@ def output_folder(folder: str | Path, manifest: Mapping[str, Any]) -> Iterator[P
 
     On any error the earlier result stays as it was. ``run.json`` (the manifest and the list of files) is moved in
     last; a run that is killed while files move leaves one that says so, and is simply run again. Files that no
-    result named are left alone.
+    result named are left alone. Two runs that write to one folder put their results together apart and move them in
+    one after the other, so that the later one stands there whole.
 
     Raises:
         CoPropError: the folder holds other things, or links lead out of it.
     """
     target = check_output(folder)
-    stage = target / STAGE
-    shutil.rmtree(stage, ignore_errors=True)
-    stage.mkdir(parents=True)
-    try:
+    target.mkdir(parents=True, exist_ok=True)
+    inside = Folder(target)
+    with staged(inside) as stage:
         yield stage
         files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
         _write_manifest(stage, {**manifest, "complete": True, "files": files})
-        _commit(stage, target, files)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        with locked(target, patience_s=PATIENCE_S):
+            _commit(stage.name, inside, files)
 
 
-def _commit(stage: Path, target: Path, files: list[str]) -> None:
-    earlier = _files_of(target)
+def _commit(stage: str, target: Folder, files: list[str]) -> None:
+    earlier = _files_of(target.path)
     for name in {*files, *earlier}:
-        _inside(target, name)
-    _write_manifest(target, {"complete": False, "files": sorted({*files, *earlier})})
+        target.check(name)
+    _write_manifest(target.path, {"complete": False, "files": sorted({*files, *earlier})})
     for name in files:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (stage / name).replace(target / name)
+        target.move(f"{stage}/{name}", name)
     for name in sorted(set(earlier) - set(files)):
-        if (target / name).is_file():
-            (target / name).unlink()
-    (stage / run.NAME).replace(target / run.NAME)
+        if not target.is_folder(name):
+            target.remove(name)
+    target.move(f"{stage}/{run.NAME}", run.NAME)
     _remove_empty(target, earlier)
 
 
@@ -81,24 +77,13 @@ def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 def _files_of(target: Path) -> list[str]:
     """The files that the earlier result named; its manifest may come from anywhere, so the names are checked."""
-    if not run.is_ours(target):
+    try:
+        return [*run.load(target).get("files", [])]
+    except (PredictionError, OSError):
         return []
-    named = run.load(target).get("files", [])
-    return [str(name) for name in named] if isinstance(named, list) else []
 
 
-def _inside(target: Path, name: str) -> None:
-    parts = PurePosixPath(name)
-    if (
-        parts.is_absolute()
-        or ".." in parts.parts
-        or not (target / name).parent.resolve().is_relative_to(target.resolve())
-    ):
-        raise CoPropError(f"'{target}': '{name}' leads out of the folder; results are not written through links.")
-
-
-def _remove_empty(target: Path, names: Iterable[str]) -> None:
+def _remove_empty(target: Folder, names: Iterable[str]) -> None:
     """Folders that an earlier result left empty."""
-    for parent in sorted({(target / name).parent for name in names} - {target}, reverse=True):
-        if parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()
+    for parent in sorted({str(PurePosixPath(name).parent) for name in names} - {"."}, reverse=True):
+        target.remove_empty(parent)

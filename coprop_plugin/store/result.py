@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from ..errors import PredictionError, unknown_name
-from ..media.files import atomic_write
+from ..errors import CoPropError, PredictionError, unknown_name
+from ..files import Folder, atomic_write, read_text
 from ..media.images import IGNORED_VALUE, PaletteName, write_label_png
 from ..structures import Clip, ControlPoints, Prediction, Segment
 from ..structures.classes import check_class_ids
@@ -138,7 +138,10 @@ def read_result(folder: str | Path) -> StoredResult:
     path = folder / "control_points.json"
     if path not in entries(folder):  # which also refuses links that lead out
         raise PredictionError(f"{folder}: control_points.json is missing; the result is damaged.")
-    points = ControlPoints.from_json(path.read_text("utf-8", errors="replace"))
+    try:
+        points = ControlPoints.from_json(read_text(path, what="control points", error=PredictionError))
+    except CoPropError as error:
+        raise PredictionError(f"{path}: {error} The result is damaged.") from error
     prediction = _read_prediction(folder, content.get("prediction"))
     base = _read_prediction(folder / "base", content["base"]) if content.get("base") else None
     if len(points) != prediction.num_frames:
@@ -211,5 +214,4 @@ def _append_log(folder: Path, facts: Mapping[str, Any]) -> None:
         "folder": str(folder.absolute()),
         **facts,
     }
-    with (folder / "run.log").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, default=str) + "\n")
+    Folder(folder).append("run.log", json.dumps(line, default=str) + "\n")

@@ -10,8 +10,8 @@ from typing import IO, Literal, get_args
 import numpy as np
 
 from ..errors import PredictionError
+from ..files import atomic_write
 from ..media.arrays import Npz
-from ..media.files import atomic_write
 from ..structures import Prediction
 from ..structures.prediction import Kind
 from .array_files import STREAMED_BYTES

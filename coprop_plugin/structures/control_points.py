@@ -10,6 +10,24 @@ from typing import Any
 import numpy as np
 
 from ..errors import CoPropError
+from ..files import parse_json
+from ..files.schema import Either, ListOf, Maybe, Number, Record, Switch, Text, Whole
+
+MOST_FLAGS = 1 << 24  # a week of 25 frames a second
+_FORM = Record(
+    needed={"flags": ListOf(Either((Whole(0, 1), Switch())), least=1, most=MOST_FLAGS)},
+    free={
+        "confidence": Maybe(ListOf(Number(0, 1))),
+        "silent": Maybe(ListOf(Maybe(Switch()))),
+        "categories": Maybe(ListOf(Maybe(ListOf(Text())))),
+        "origin": Maybe(
+            Record(
+                free={"generator": Maybe(Text()), "repairs": Maybe(ListOf(Text())), "fallback": Maybe(Text())},
+                others=True,
+            )
+        ),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -138,54 +156,22 @@ class ControlPoints:
         Raises:
             CoPropError: not JSON, no ``flags``, unknown keys, or values out of place.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise CoPropError(f"control points are JSON with a list 'flags'; this is not JSON: {error}") from error
+        data = parse_json(text, where="control points")
         data = {"flags": data} if isinstance(data, list) else data
-        known = {"flags", "confidence", "silent", "categories", "origin"}
-        if not isinstance(data, dict) or "flags" not in data or set(data) - known:
-            keys = sorted(data) if isinstance(data, dict) else type(data).__name__
-            raise CoPropError(
-                f"control points are JSON with 'flags' and, if wanted, {sorted(known - {'flags'})}; got {keys}."
-            )
-        _expect(isinstance(data["flags"], list), "'flags' is a list of 0 and 1", data["flags"])
-        silent, categories = data.get("silent"), data.get("categories")
-        _expect(silent is None or _all(silent, (bool, type(None))), "'silent' is a list of true, false or null", silent)
-        _expect(
-            categories is None or _all(categories, (list, type(None))),
-            "'categories' is a list of lists of names",
-            categories,
-        )
-        origin = data.get("origin") or {}
-        _expect(isinstance(origin, dict), "'origin' is an object", origin)
-        try:
-            flags = np.array(data["flags"])
-            confidence = None if data.get("confidence") is None else np.array(data["confidence"], float)
-        except (ValueError, TypeError) as error:
-            raise CoPropError(f"'flags' and 'confidence' are flat lists of numbers: {error}") from error
+        if fault := next(_FORM.faults(data, ""), None):
+            raise CoPropError(f"control points: {fault}.")
+        silent, categories, origin = data.get("silent"), data.get("categories"), data.get("origin") or {}
+        flags = np.array(data["flags"])
+        confidence = None if data.get("confidence") is None else np.array(data["confidence"], float)
         return cls(
             flags=flags,
             confidence=confidence,
             silent=None if silent is None else tuple(silent),
-            categories=None
-            if categories is None
-            else tuple(None if c is None else tuple(map(str, c)) for c in categories),
+            categories=None if categories is None else tuple(None if c is None else tuple(c) for c in categories),
             origin=Origin(
-                str(origin.get("generator", "edited")),
-                tuple(map(str, origin.get("repairs", ()))),
-                origin.get("fallback"),
+                origin.get("generator") or "edited", tuple(origin.get("repairs") or ()), origin.get("fallback")
             ),
         )
-
-
-def _all(values: object, types: tuple[type, ...]) -> bool:
-    return isinstance(values, list) and all(isinstance(value, types) for value in values)
-
-
-def _expect(holds: bool, rule: str, given: object) -> None:
-    if not holds:
-        raise CoPropError(f"control points: {rule}, got {str(given)[:80]}.")
 
 
 def class_sets(label_maps: Sequence[np.ndarray], *, min_area_px: int = 1, ignore: int = -1) -> list[frozenset[int]]:

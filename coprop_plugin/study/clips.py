@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +17,15 @@ from ..datasets.moc import true_control_points
 from ..datasets.scene import Scene
 from ..datasets.simulators import simulate
 from ..errors import CoPropError
+from ..files import read_json
+from ..files.schema import ListOf, MapOf, Number, Record, Text, Whole
 from ..rescore.plan import Source
 from ..rescore.worker import locate
 from ..structures import Clip, ControlPoints, Prediction
 from .cases import composed_cases
+
+_COMPOSED = Record(needed={"file": Text(), "control_points": ListOf(Whole(0, 1), least=1)}, others=True)
+_INTERVALS = Record(needed={"files": MapOf(MapOf(ListOf(ListOf(Number(0, 1e6), least=2, most=2))))}, others=True)
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,7 @@ def composed_clips(folder: str | Path, *, simulators: Sequence[str] = ()) -> Ite
     if not descriptions:
         raise CoPropError(f"'{folder}' holds no composed clips (NAME.json beside a video).")
     for path in descriptions:
-        told = _json(path)
-        if not {"file", "control_points"} <= set(told):
-            raise CoPropError(f"'{path}' describes no composed clip; it needs 'file' and 'control_points'.")
+        told = read_json(path, form=_COMPOSED, what="a description of a composed clip")
         clip = read_clip(path.parent / Path(told["file"]).name, sampling="avsbench")
         yield Known(clip, ControlPoints(np.array(told["control_points"], bool)))
 
@@ -90,8 +92,8 @@ def sound_clips(folder: str | Path, intervals: str | Path, *, bridged_s: float =
     """
     from ..media.sound import read_sound
 
-    files = _json(Path(intervals)).get("files")
-    if not isinstance(files, dict) or not files:
+    files = read_json(intervals, form=_INTERVALS, what="a list of intervals")["files"]
+    if not files:
         raise CoPropError(f"'{intervals}' holds no 'files': {{name: {{label: [[start_s, stop_s], …]}}}}.")
     for name, labels in files.items():
         clip = clip_of_sound(read_sound(Path(folder) / Path(name).name), clip_id=Path(name).stem)
@@ -151,13 +153,3 @@ def _simulated(scene: Scene, text: str, seed: int) -> Prediction:
         if isinstance(error, CoPropError):
             raise
         raise CoPropError(f"a simulator is NAME or NAME:STRENGTH, as lag:1; got '{text}'.") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CoPropError(f"'{path}' is no JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise CoPropError(f"'{path}' holds a {type(told).__name__}; expected an object with names.")
-    return told

@@ -14,18 +14,20 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import CheckpointError
-from ..media.files import atomic_write
+from ..errors import CheckpointError, CoPropError
+from ..files import Folder, atomic_write, read_json
+from ..files.schema import Anything, MapOf, Record, Text
 from ..store.manifest import plain, versions
 
 FORMAT = "coprop-training/1"
 STATE, WEIGHTS, RUN, LOG = "training.pth", "weights.safetensors", "run.json", "log.jsonl"
+_RUN = Record(needed={"format": Text((FORMAT,)), "settings": MapOf(Anything())}, others=True)
 
 
 class RunFolder:
@@ -82,14 +84,14 @@ class RunFolder:
     def start_log(self, step: int) -> None:
         """Keep the log's lines of the steps before ``step``: a killed training may have logged more than it saved."""
         path = self.folder / LOG
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if path.is_file() else []
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        lines = text.splitlines(keepends=True)[:step]
         with atomic_write(path, "w") as file:
             file.writelines(lines)
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line."""
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        Folder(self.folder).append(LOG, json.dumps(line) + "\n")
 
     def _write_run(self) -> None:
         with atomic_write(self.folder / RUN, "w") as file:
@@ -101,12 +103,10 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("settings"), dict):
-            raise CheckpointError(f"'{path}' describes no training; name a new folder.")
-        return found["settings"]
+            found: dict[str, Any] = read_json(path, form=_RUN, what="a training's settings", nan=True)
+        except CoPropError as error:
+            raise CheckpointError(f"'{path}' describes no training; name a new folder. ({error})") from error
+        return cast("dict[str, Any]", found["settings"])
 
     def _compare(self, old: Mapping[str, Any]) -> None:
         new = self._settings

@@ -6,13 +6,14 @@ Nothing is downloaded, no code of a folder is run, and weights are read from saf
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, CoPropError
+from ..files import read_json
+from ..files.schema import Record
 
 if TYPE_CHECKING:
     import torch
@@ -76,14 +77,9 @@ def read_chunk_s(folder: Path) -> float:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise CoPropError(f"'{path}' has more than {MAX_CONFIG_BYTES >> 20} MB; this is no model's config.")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CoPropError(f"'{path}' is no JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise CoPropError(f"'{path}' is no JSON object.")
+    settings: dict[str, Any] = read_json(
+        path, form=Record(others=True), what="a model's config", limit_bytes=MAX_CONFIG_BYTES
+    )
     return settings
 
 

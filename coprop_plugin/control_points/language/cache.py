@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CoPropError
+from ...files import Folder, parse_json
+from ...files.schema import ListOf, Number
 from . import prompts
 from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
 
@@ -22,6 +24,7 @@ WAIT_S = 60.0
 TABLE = (
     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT, text TEXT, p_change TEXT, written_s REAL)"
 )
+_P_CHANGE = ListOf(Number(0, 1))
 
 
 def cache_folder() -> Path:
@@ -56,7 +59,7 @@ class AnswerCache:
         """The file, before SQLite opens it: so it never is readable by others, not even for a moment."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+            file = Folder(self.folder).open(FILE_NAME, os.O_CREAT | os.O_RDWR | os.O_NONBLOCK, 0o600)
             try:
                 os.fchmod(file, 0o600)  # one that was copied here may be readable by others
             finally:
@@ -75,9 +78,13 @@ class AnswerCache:
         """
         self._make()
         table = sqlite3.connect(self.path, timeout=WAIT_S)
+        deadline = time.monotonic() + WAIT_S
+        table.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)  # whatever the file makes it compute
         try:
             with table:
+                table.execute("PRAGMA trusted_schema = OFF")
                 table.execute(TABLE)
+                _check(table)
                 yield table
         except sqlite3.DatabaseError as error:
             raise CoPropError(
@@ -90,9 +97,13 @@ class AnswerCache:
         """The answer under a key."""
         with self._open() as table:
             row = table.execute("SELECT text, p_change FROM answers WHERE key = ?", (key,)).fetchone()
-        if row is None:
+        if row is None or not isinstance(row[0], str):
             return None
-        return Answer(row[0], None if row[1] is None else tuple(json.loads(row[1])))
+        try:
+            p_change = None if row[1] is None else tuple(parse_json(str(row[1]), where="a kept answer", form=_P_CHANGE))
+        except CoPropError:
+            return None  # damaged: asked again
+        return Answer(row[0], p_change)
 
     def put(self, key: str, model: str, answer: Answer) -> None:
         """Keep an answer; the first one under a key stays, so that processes agree."""
@@ -107,7 +118,16 @@ class AnswerCache:
     def count(self) -> dict[str, int]:
         """Answers by model."""
         with self._open() as table:
-            return dict(table.execute("SELECT model, count(*) FROM answers GROUP BY model ORDER BY model").fetchall())
+            rows = table.execute("SELECT model, count(*) FROM answers GROUP BY model ORDER BY model").fetchall()
+        return {str(model): int(count) for model, count in rows}
+
+
+def _check(table: sqlite3.Connection) -> None:
+    """A cache holds its one table: a view or a trigger from elsewhere would be run when it is asked."""
+    found = table.execute("SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    columns = [row[1] for row in table.execute("PRAGMA table_info(answers)")]
+    if found != [("table", "answers")] or columns != ["key", "model", "text", "p_change", "written_s"]:
+        raise sqlite3.DatabaseError("it holds other things than a table of answers")
 
 
 def info(folder: str | Path | None = None) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from ...datasets.avsbench import AVSBench
 from ...datasets.layouts import Video
 from ...datasets.moc import true_control_points
 from ...errors import CoPropError
-from ...media.files import atomic_write
+from ...files import atomic_write, read_json
+from ...files.schema import shown
 from .model import audio_sha256
 from .retrieval import Entry, plain_words
 
@@ -117,16 +118,7 @@ def read_document(path: str | Path) -> Document:
         CoPropError: not such a file, not of training clips, an entry out of order, or changed since its hash was taken.
     """
     file = Path(path)
-    try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise CoPropError(f"'{file}' has more than {MAX_FILE_BYTES >> 20} MB; annotations are short.")
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CoPropError(f"annotations cannot be read from '{file}': {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, CoPropError):
-            raise
-        raise CoPropError(f"'{file}' is no JSON: {error}") from error
+    data = read_json(file, what="a document of annotations (JSON)", limit_bytes=MAX_FILE_BYTES)
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("entries"), list):
         raise CoPropError(
             f"'{file}' holds no annotations ({FORMAT}); `coprop annotate ROOT -o {file.name}` makes them."
@@ -136,10 +128,16 @@ def read_document(path: str | Path) -> Document:
     entries = tuple(_checked(row, f"'{file}', entry {i}") for i, row in enumerate(data["entries"]))
     if len({entry.video_id for entry in entries}) != len(entries):
         raise CoPropError(f"'{file}': an id occurs twice.")
-    document = Document(str(data.get("layout", "")), entries, tuple(map(str, data.get("notes") or ())))
+    document = Document(str(data.get("layout", "")), entries, tuple(map(str, _listed(data.get("notes"), file))))
     if data.get("sha256") not in (None, document.version):
         raise CoPropError(f"'{file}' was changed after it was written; remove its 'sha256' if you meant to.")
     return document
+
+
+def _listed(notes: Any, file: Path) -> list[Any]:
+    if notes is not None and not isinstance(notes, list):
+        raise CoPropError(f"'{file}': 'notes' is a list of sentences; got {shown(notes)}.")
+    return notes or []
 
 
 def _checked(row: Any, where: str) -> Entry:

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CoPropError
+from ...files import parse_json, read_text
+from ...files.schema import ListOf, Maybe, Number, Record, Text
 from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
 
 MAX_FILE_BYTES = 64 << 20
-_FIELDS = {"answer", "prompt", "audio", "p_change"}
+_ANSWER = Record(
+    needed={"answer": Text()}, free={"prompt": Text(), "audio": Text(), "p_change": Maybe(ListOf(Number(0, 1)))}
+)
+_FORM = Record(needed={"answers": ListOf(_ANSWER)}, others=True)
 
 
 class Replay(AudioLanguageModel):
@@ -30,9 +35,13 @@ class Replay(AudioLanguageModel):
     """
 
     def __init__(self, path: str | Path | Sequence[Mapping[str, Any]]) -> None:
-        text = json.dumps({"answers": list(path)}) if not isinstance(path, str | Path) else _read(Path(path))
-        where = str(path) if isinstance(path, str | Path) else "the recorded answers"
-        self.records = _records(text, where)
+        text, where = (
+            json.dumps({"answers": list(path)}) if not isinstance(path, str | Path) else "",
+            "recorded answers",
+        )
+        if isinstance(path, str | Path):
+            text, where = read_text(path, what=where, limit_bytes=MAX_FILE_BYTES), f"'{path}'"
+        self.records: list[dict[str, Any]] = parse_json(text, where=where, form=_FORM)["answers"]
         self._identity = "replay:" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -59,36 +68,3 @@ class Replay(AudioLanguageModel):
         record = fitting[(request.seed or 0) % len(fitting)]
         p_change = record.get("p_change")
         return Answer(record["answer"], None if p_change is None else tuple(map(float, p_change)))
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise CoPropError(f"'{path}' is larger than {MAX_FILE_BYTES >> 20} MB; recorded answers are short texts.")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CoPropError(f"recorded answers cannot be read from '{path}': {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise CoPropError(f"'{path}' is no text file; recorded answers are JSON.") from error
-
-
-def _records(text: str, where: str) -> list[dict[str, Any]]:
-    try:
-        data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CoPropError(f"{where}: recorded answers are JSON; this is not: {error}") from error
-    records = data.get("answers") if isinstance(data, dict) else None
-    if not isinstance(records, list) or not all(_is_record(record) for record in records):
-        raise CoPropError(
-            f"{where}: recorded answers are {{'answers': [{{'answer': TEXT, …}}, …]}} with the fields {sorted(_FIELDS)}."
-        )
-    return records
-
-
-def _is_record(record: object) -> bool:
-    if not isinstance(record, dict) or set(record) - _FIELDS:
-        return False
-    p_change = record.get("p_change")
-    numbers = p_change is None or (isinstance(p_change, list) and all(isinstance(p, int | float) for p in p_change))
-    texts = [record.get("answer"), record.get("prompt", ""), record.get("audio", "")]
-    return numbers and all(isinstance(text, str) for text in texts)
