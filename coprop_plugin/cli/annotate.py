@@ -6,6 +6,8 @@ import argparse
 import json
 from collections import Counter
 
+from .terminal import console, say
+
 HELP = (
     "Write the control points and categories of a benchmark's training clips, for --control-points rcpg:examples=FILE."
 )
@@ -22,14 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.progress import Progress
 
     from ..control_points.language.document import annotate, write_document
     from ..datasets.avsbench import open_dataset
 
     dataset = open_dataset(args.root, layout=args.layout)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("training clips", total=None)
         document = annotate(dataset, progress=lambda done, total: bar.update(task, completed=done, total=total))
     write_document(document, args.out)
@@ -45,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
-    print(
+    say(
         f"{facts['clips']} training clips of {document.layout}, {facts['clips_with_changes']} with changes, "
         f"{len(document.vocabulary)} categories; version {document.version[:12]}, written to {args.out}"
     )
     for note in document.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from .terminal import say
+
 HELP = "Show or remove the kept answers of audio language models (COPROP_CACHE_DIR names their folder)."
 EXAMPLES = """\
   coprop cache info
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
-    print(f"{facts['answers']} answers, {facts['bytes'] / 1e6:.1f} MB, in {facts['path']}")
+    say(f"{facts['answers']} answers, {facts['bytes'] / 1e6:.1f} MB, in {facts['path']}")
     for model, count in facts["models"].items():
-        print(f"  {count:>8}  {model}")
+        say(f"  {count:>8}  {model}")
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError
+from .terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         return convert(state, args.output, as_json=args.json)
     findings = inspect(state)
     findings = {"file": str(args.file), **findings}
-    print(json.dumps(findings, indent=2) if args.json else as_text(findings))
+    say(json.dumps(findings, indent=2) if args.json else as_text(findings))
     return 0 if findings["fits"] else 1
 
 
@@ -60,7 +61,7 @@ def convert(state: Mapping[str, Tensor], output: str | None, *, as_json: bool = 
         raise CheckpointError(f"convert needs an output called NAME.safetensors, got '{output}'.")
     with atomic_write(Path(output)) as file:
         file.write(save(dict(state), metadata={"format": "pt"}))
-    print(json.dumps({"file": output, "entries": len(state)}) if as_json else f"{output}: {len(state)} entries")
+    say(json.dumps({"file": output, "entries": len(state)}) if as_json else f"{output}: {len(state)} entries")
     return 0
 
 

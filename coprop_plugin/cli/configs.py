@@ -7,6 +7,7 @@ import json
 
 from ..engine.config_files import config_names, find_config
 from ..errors import CoPropError
+from .terminal import say
 
 HELP = "List, show or locate the OpenMMLab configs that come with the package (inherit them as coprop_plugin::NAME)."
 EXAMPLES = """  coprop configs list
@@ -29,5 +30,5 @@ def run(args: argparse.Namespace) -> int:
         raise CoPropError(f"coprop configs {args.action} needs a NAME; `coprop configs list` shows them.")
     path = find_config(args.name)
     answer = str(path.resolve()) if args.action == "path" else path.read_text(encoding="utf-8").rstrip()
-    print(json.dumps({args.action: answer}) if args.json else answer)
+    say(json.dumps({args.action: answer}) if args.json else answer)
     return 0

@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from .terminal import console
+
 if TYPE_CHECKING:
     from ..datasets.check import DatasetCheck, Part
 
@@ -27,14 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.progress import track
 
     from ..datasets.avsbench import open_dataset
     from ..datasets.check import check_dataset
 
     dataset = open_dataset(args.root, layout=args.layout)
-    check = check_dataset(dataset, track(dataset.table, "looking for files", console=Console(stderr=True)))
+    check = check_dataset(dataset, track(dataset.table, "looking for files", console=console(stderr=True)))
     if args.json:
         print(json.dumps(check.to_dict(), indent=2))
     else:
@@ -43,29 +44,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(check: DatasetCheck) -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from ..datasets.check import MOST_NAMED, missing_files
 
-    table = Table(title=Text(f"{check.layout} at {check.data}"))
+    table = Table(title=f"{check.layout} at {check.data}")
     for name in ("split", "videos", "published", "frames", "sounds", "masks", "log-mel (optional)"):
         table.add_column(name, justify="left" if name == "split" else "right")
     for name, split in check.splits.items():
         parts = (split.frames, split.sounds, split.masks, split.log_mel)
         published = "-" if split.published is None else str(split.published)
-        table.add_row(Text(name), str(split.videos), published, *map(_count, parts))
-    console = Console()
-    console.print(table)
+        table.add_row(name, str(split.videos), published, *map(_count, parts))
+    out = console()
+    out.print(table)
     for note in check.notes:
-        console.print(Text(f"note: {note}"))
+        out.print(f"note: {note}")
     missing = missing_files(check)
     for file in missing[:MOST_NAMED]:
-        console.print(Text(f"missing: {file}"), soft_wrap=True)
+        out.print(f"missing: {file}", soft_wrap=True)
     if len(missing) > MOST_NAMED:
-        console.print(Text(f"… and more; --json names the first {MOST_NAMED} of every sort"))
-    console.print(Text("complete" if check.complete else "files are missing"))
+        out.print(f"… and more; --json names the first {MOST_NAMED} of every sort")
+    out.print("complete" if check.complete else "files are missing")
 
 
 def _count(part: Part) -> str:

@@ -7,6 +7,8 @@ import shlex
 from fractions import Fraction
 from pathlib import Path
 
+from .terminal import say
+
 HELP = "The main job on an example made on the spot: a clip, a base model that is a frame late, the mended masks."
 EXAMPLES = "  coprop demo\n  coprop demo -o demo --seed 4 --simulate linger:2"
 VIDEO_HZ = 16  # frame k * 16 + 15 is shown at k + 15/16 s: the frame that the sampling avsbench takes
@@ -41,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         command.append("--json")
     else:
-        print(f"example: {example}/ (a synthetic clip; base model simulated as {args.simulate})")
-        print(f"$ coprop {shlex.join(command)}\n", flush=True)
+        say(f"example: {example}/ (a synthetic clip; base model simulated as {args.simulate})")
+        say(f"$ coprop {shlex.join(command)}\n")
     return main(command)
 
 

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from pathlib import Path
 from typing import Any
 
+from .terminal import say
+
 HELP = "Versions, torch build, GPU, decoders, owners of cv2 and mmcv, cache folders: one block for a bug report."
 EXAMPLES = "  coprop doctor\n  coprop doctor --json"
 PACKAGES = (
@@ -31,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(facts, indent=2))
         return 0
     for section, lines in facts.items():
-        print(f"[{section}]")
+        say(f"[{section}]")
         for name, value in lines.items():
-            print(f"  {name:<24} {value}")
+            say(f"  {name:<24} {value}")
     return 0
 
 

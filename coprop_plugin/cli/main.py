@@ -11,10 +11,13 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import IO
 
 from ..errors import CoPropError, MissingExtra, unknown_name
+from ..files.documents import plain
 from ..version import __version__
 from .options import with_config
+from .terminal import close_stdout, open_streams, say
 
 VERBS = {
     "refine": "mend the masks of one clip",
@@ -39,38 +42,55 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``coprop``; returns the exit code: 0 done, 1 part of the work failed, 2 the input was wrong."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    open_streams()
     try:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(overview())
-            return 0
-        if arguments[0] == "--version":
-            print(f"coprop-plugin {__version__}")
-            return 0
-        verb, *rest = arguments
-        if verb not in VERBS:
-            raise unknown_name("command", verb, VERBS)
-        module = importlib.import_module(f"coprop_plugin.cli.{verb}")
-        if rest and rest[0] in getattr(module, "SUBJECTS", {}):
-            module = importlib.import_module(f"coprop_plugin.cli.{module.SUBJECTS[rest[0]]}")
-            verb = f"{verb} {rest.pop(0)}"
-        parser = argparse.ArgumentParser(
-            prog=f"coprop {verb}",
-            description=module.HELP,
-            epilog=f"examples:\n{module.EXAMPLES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        module.configure(parser)
-        return module.run(with_config(parser, rest))
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
     except (CoPropError, MissingExtra) as error:
-        print(f"coprop: error: {error}", file=sys.stderr)
+        say(f"coprop: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        close_stdout()
+        return 0
     except OSError as error:
-        print(f"coprop: error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        say(f"coprop: error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("coprop: interrupted; finished files are whole, run the same command again to go on.", file=sys.stderr)
+        say("coprop: interrupted; finished files are whole, run the same command again to go on.", file=sys.stderr)
         return 130
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"coprop-plugin {__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise unknown_name("command", verb, VERBS)
+    module = importlib.import_module(f"coprop_plugin.cli.{verb}")
+    if rest and rest[0] in getattr(module, "SUBJECTS", {}):
+        module = importlib.import_module(f"coprop_plugin.cli.{module.SUBJECTS[rest[0]]}")
+        verb = f"{verb} {rest.pop(0)}"
+    parser = _Parser(
+        prog=f"coprop {verb}",
+        description=module.HELP,
+        epilog=f"examples:\n{module.EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    return int(module.run(with_config(parser, rest)))
+
+
+class _Parser(argparse.ArgumentParser):
+    """What it says holds what was typed, so it is made harmless like every other text."""
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        super()._print_message(plain(message), file)
 
 
 def overview() -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CoPropError, unknown_name
+from ..errors import CoPropError
 
 if TYPE_CHECKING:
     from ..coprop import CoProp
@@ -79,28 +78,13 @@ def with_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> ar
     """Parse flags; what ``--config`` names becomes the default of the flags that were not given.
 
     Raises:
-        CoPropError: the file is no YAML mapping, or holds a key that is no flag.
+        CoPropError: the file is no YAML mapping, holds a key that is no flag, or a value that the flag does not take.
     """
     first, _ = _config_only().parse_known_args(arguments)
     if first.config:
-        import yaml
+        from .config_file import take_settings
 
-        try:
-            settings = yaml.safe_load(Path(first.config).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise CoPropError(f"'{first.config}' is no YAML file: {error}") from error
-        if not isinstance(settings, dict):
-            raise CoPropError(f"'{first.config}' holds no settings; write lines as  propagator: flow")
-        known = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
-        for key, value in settings.items():
-            if key not in known:
-                raise unknown_name("setting", key, known)
-            choices = list(known[key].choices or ())
-            if choices and value not in choices:
-                raise unknown_name(f"value of {key}", value, map(str, choices))
-            known[key].required = False
-            known[key].nargs = "?" if not known[key].option_strings else known[key].nargs
-        parser.set_defaults(**settings)
+        take_settings(parser, first.config)
     return parser.parse_args(arguments)
 
 
@@ -134,7 +118,7 @@ def classes_of(text: str | None) -> Any:
     if text is None or text in ("binary", "avsbench"):
         return text
     try:
-        return tuple(int(c) for c in str(text).split(","))
+        return tuple(int(c) for c in text.split(","))
     except ValueError as error:
         raise CoPropError(f"--classes is binary, avsbench, or class ids as 1,2,5; got '{text}'.") from error
 
@@ -142,8 +126,6 @@ def classes_of(text: str | None) -> Any:
 def ids_of(text: str | None) -> dict[int, int] | None:
     if text is None:
         return None
-    if isinstance(text, dict):
-        return {int(a): int(b) for a, b in text.items()}
     try:
         return {int(a): int(b) for a, b in (pair.split(":") for pair in text.split(","))}
     except ValueError as error:
@@ -159,7 +141,7 @@ def base_of(args: argparse.Namespace, clip: Clip) -> Any:
     from .. import parts
     from ..adapters.base import build_adapter
 
-    options = parts.parse(args.adapter)
+    options = parts.parse(args.adapter) if isinstance(args.adapter, str) else dict(args.adapter)
     options |= {k: v for k, v in (("config", args.adapter_config), ("checkpoint", args.adapter_checkpoint)) if v}
     return build_adapter(**options)
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from . import options
+from .terminal import console
 
 if TYPE_CHECKING:
     from ..structures import Clip, ControlPoints
@@ -67,19 +68,17 @@ def clip_or_sound(args: argparse.Namespace) -> Clip:
 
 def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
     """A line a segment: where it lies, and what is known of its sound."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from ..audio.level import level_of
 
-    console = Console()
+    out = console()
     told = [points.origin.generator, *points.origin.repairs]
     if points.origin.fallback:
         told.append(f"fell back to {points.origin.fallback}")
-    console.print(
-        f"[bold]{escape(clip.clip_id)}[/bold]: {clip.num_frames} frames, sampling {clip.time_base.sampling}, "
-        f"control points by {escape(', '.join(told))}"
+    out.print(
+        f"{clip.clip_id}: {clip.num_frames} frames, sampling {clip.time_base.sampling}, "
+        f"control points by {', '.join(told)}"
     )
     table = Table("frames", "sound", "sounding", "confidence", box=None, pad_edge=False, header_style="bold")
     windows_s = clip.time_base.sound_window_s
@@ -89,11 +88,11 @@ def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
         table.add_row(
             frames,
             f"{windows_s[segment.start, 0]:.2f} to {windows_s[segment.stop - 1, 1]:.2f} s",
-            escape(", ".join(segment.categories)) if segment.categories else heard,
+            ", ".join(segment.categories) if segment.categories else heard,
             "-" if points.confidence is None else f"{points.confidence[segment.start]:.2f}",
         )
-    console.print(table)
+    out.print(table)
     for note in (*clip.notes, *filter(None, [level_of(clip.sound).note])):
-        console.print(f"note: {escape(note)}")
+        out.print(f"note: {note}")
     if written:
-        console.print(f"written to {escape(written)}; edit it, then: --control-points file:path={escape(written)}")
+        out.print(f"written to {written}; edit it, then: --control-points file:path={written}")

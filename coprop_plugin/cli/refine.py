@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import options
+from .terminal import console
 
 if TYPE_CHECKING:
     from ..coprop import Result
@@ -155,18 +156,16 @@ def render(result: Result, clip: Clip, rows: list[dict[str, Any]], out: Path, *,
         }
         print(json.dumps(told, indent=2))
         return
-    from rich.console import Console
-
     from .tables import score_table, segment_table
 
-    console = Console()
+    terminal = console()
     sampling = clip.time_base.sampling
-    console.print(f"[bold]{clip.clip_id}[/bold]: {clip.num_frames} frames, sampling {sampling}")
-    console.print(segment_table(result.segments, clip))
+    terminal.print(f"{clip.clip_id}: {clip.num_frames} frames, sampling {sampling}")
+    terminal.print(segment_table(result.segments, clip))
     for note in result.notes:
-        console.print(f"note: {note}")
+        terminal.print(f"note: {note}")
     changed = ", ".join(map(str, result.changed)) or "none"
-    console.print(f"{len(result.changed)} of {clip.num_frames} frames changed ({changed})")
+    terminal.print(f"{len(result.changed)} of {clip.num_frames} frames changed ({changed})")
     if rows:
-        console.print(score_table(rows))
-    console.print(f"written to {out}/" + (f"; open {out / 'report.html'}" if report else ""), soft_wrap=True)
+        terminal.print(score_table(rows))
+    terminal.print(f"written to {out}/" + (f"; open {out / 'report.html'}" if report else ""), soft_wrap=True)

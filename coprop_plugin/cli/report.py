@@ -12,6 +12,7 @@ from ..errors import CoPropError, PredictionError
 from ..files import parse_json, read_json, read_text
 from ..files.schema import ListOf, MapOf, Maybe, Number, Record, Text
 from . import options
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..structures import Clip, Prediction, Segment
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         settings={**settings, "versions": _section(folder, result.manifest, "versions")},
         notes=_notes(folder, result.manifest, places),
     )
-    print(json.dumps({"report": str(written)}) if args.json else written)
+    say(json.dumps({"report": str(written)}) if args.json else str(written))
     return 0
 
 

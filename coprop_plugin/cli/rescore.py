@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from . import options
+from .terminal import console, say
 
 if TYPE_CHECKING:
     from ..rescore import Plan, Summary
@@ -140,8 +141,6 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
 @contextmanager
 def progress(plan: Plan) -> Iterator[Callable[[Outcome], None]]:
     """A bar with rate and time left on stderr; failures are told as they come."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -151,7 +150,7 @@ def progress(plan: Plan) -> Iterator[Callable[[Outcome], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    terminal = console(stderr=True)
     bar = Progress(
         TextColumn("re-scoring"),
         BarColumn(),
@@ -160,7 +159,7 @@ def progress(plan: Plan) -> Iterator[Callable[[Outcome], None]]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
+        console=terminal,
     )
     with bar:
         task = bar.add_task("", total=len(plan.videos) * len(plan.sources), rate="")
@@ -170,7 +169,7 @@ def progress(plan: Plan) -> Iterator[Callable[[Outcome], None]]:
             bar.update(task, advance=1, rate=f"{speed:.1f} videos/s" if speed else "")
             if outcome.status == "failed":
                 where = f"{outcome.task.source.name}/{outcome.task.video.video_id}"
-                console.print(f"[red]failed[/red] {escape(where)}: {escape(outcome.error)}", soft_wrap=True)
+                terminal.print(f"failed {where}: {outcome.error}", style="red", soft_wrap=True)
 
         yield note
 
@@ -184,17 +183,17 @@ def render(summary: Summary, *, as_json: bool) -> None:
         json.dump(told, sys.stdout, indent=1)
         print()
     else:
-        print(to_text(summary.comparison).decode(), end="")
+        say(to_text(summary.comparison).decode(), end="")
     for note in summary.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
     kept = f", {summary.kept} kept from before" if summary.kept else ""
-    print(
+    say(
         f"\n{summary.done} videos done{kept}, {summary.failed} failed; written to {summary.folder}/; "
         f"open {summary.folder / 'index.html'}",
         file=sys.stderr,
     )
     if summary.failed:
-        print(
+        say(
             "coprop: error: some videos have no result; they are listed above and in "
             f"{summary.folder / 'failed'}. Mend them and add --retry-failed.",
             file=sys.stderr,

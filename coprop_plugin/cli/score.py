@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from . import options
+from .terminal import console
 
 if TYPE_CHECKING:
     from ..structures import ControlPoints
@@ -78,27 +79,23 @@ def list_protocols(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps(lines, indent=2))
         return 0
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("protocol", "what it computes", box=None, pad_edge=False, header_style="bold")
     for name, line in lines.items():
-        table.add_row(name, escape(line))
-    Console().print(table)
+        table.add_row(name, line)
+    console().print(table)
     return 0
 
 
 def render(scores: dict[str, Any]) -> None:
     """A table for each protocol, under its name and rule."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from ..metrics.protocols import value_rows
     from .tables import number
 
-    console = Console()
+    out = console()
     for part in [scores] if "about" in scores else [s for s in scores.values() if isinstance(s, dict)]:
         about = part["about"]
         table = Table(part["protocol"], box=None, pad_edge=False, header_style="bold", title_justify="left")
@@ -106,13 +103,14 @@ def render(scores: dict[str, Any]) -> None:
         table.add_column("unit")
         for _, metric, value, unit in value_rows(part):
             shown = str(value) if isinstance(value, int) else number(value)
-            table.add_row(escape(metric), shown, "" if value is None else unit)
-        console.print(table)
-        console.print(f"[dim]{escape(about['rule'])}[/dim]")
+            table.add_row(metric, shown, "" if value is None else unit)
+        out.print(table)
+        out.print(about["rule"], style="dim")
         without = f", {about['frames_without_truth']} without a truth" if about["frames_without_truth"] else ""
-        console.print(
-            f"[dim]{about['frames']} frames{without}, compared at {about['size']} ({about['resize']}), "
-            f"prediction: {about['scores']}[/dim]\n"
+        out.print(
+            f"{about['frames']} frames{without}, compared at {about['size']} ({about['resize']}), "
+            f"prediction: {about['scores']}\n",
+            style="dim",
         )
 
 

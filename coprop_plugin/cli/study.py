@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from . import study_points
+from .terminal import console
 
 if TYPE_CHECKING:
     from ..study.cases import Case
@@ -90,7 +91,6 @@ def _names(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _render(told: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -117,7 +117,7 @@ def _render(told: list[dict[str, Any]]) -> None:
             f"{row['excess_flicker']:.1f}",
             _change(row.get("excess_flicker change")),
         )
-    Console(width=180).print(table)
+    console(width=180).print(table)
 
 
 def _change(interval: list[float] | None) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from .terminal import console
 
 COLUMNS = {
     "F1@0": "F1@0",
@@ -25,28 +25,28 @@ COLUMNS = {
 
 def render(told: dict[str, Any]) -> None:
     """A set of clips after the other: how lists agree, then what they do to base predictions."""
-    console = Console(width=180)
+    out = console(width=180)
     for name in dict.fromkeys(row["clips_from"] for row in (*told["rows"], *told["propagation"])):
         here = [row for row in told["rows"] if row["clips_from"] == name]
-        console.print(f"[bold]{escape(name)}[/bold]{_facts(here)}")
+        out.print(f"{name}{_facts(here)}", style="bold")
         if here:
-            console.print(_agreement(here), "")
+            out.print(_agreement(here), "")
         refined = [row for row in told["propagation"] if row["clips_from"] == name]
         if refined:
-            console.print(
+            out.print(
                 f"after propagation ({refined[-1]['propagator']}), percent; protocol {refined[0]['protocol']}; the policy "
                 "replace is the paper's, consensus the default"
             )
-            console.print(_propagation(refined), "")
+            out.print(_propagation(refined), "")
     if told["published"]:
-        console.print(f"[bold]published[/bold], for comparison: {escape(told['published'][0]['source'])}")
-        console.print(_published(told["published"]), "")
+        out.print(f"published, for comparison: {told['published'][0]['source']}")
+        out.print(_published(told["published"]), "")
     legend = (
         "'exact' is the share of clips with the right list, 'calls' the questions that went to a model in all, 'fell "
         "back' the clips where another generator stood in, 's' and 'CPU ms' wall and processor time a clip."
     )
     for text in (*told["notes"], f"{told['rule']} {legend}"):
-        console.print(f"[dim]{escape(text)}[/dim]")
+        out.print(text, style="dim")
 
 
 def _facts(rows: list[dict[str, Any]]) -> str:
@@ -62,7 +62,7 @@ def _agreement(rows: list[dict[str, Any]]) -> Table:
         table.add_column("answers by")
     for row in rows:
         cells = [_cell(row[column]) for column in COLUMNS]
-        table.add_row(escape(row["generator"]), *cells, *([escape(row["answers_by"] or "")] if answering else []))
+        table.add_row(row["generator"], *cells, *([row["answers_by"] or ""] if answering else []))
     return table
 
 
@@ -80,7 +80,7 @@ def _propagation(rows: list[dict[str, Any]]) -> Table:
         m_f = next(name for name in row if name.startswith("M_F"))
         change = row["M_J change"]
         table.add_row(
-            *(escape(row[name]) for name in ("base", "control_points", "policy")),
+            *(row[name] for name in ("base", "control_points", "policy")),
             f"{row['M_J']:.1f}",
             "" if change is None else f"{change[0]:+.1f}",
             "" if change is None else f"{change[1]:+.1f} to {change[2]:+.1f}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CoPropError
+from .terminal import console, say
 
 HELP = "Make audio-visual clips with exact masks and control points, in the layouts of AVSBench."
 EXAMPLES = """\
@@ -44,7 +45,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.progress import track
 
     from ..datasets.write import Simulation, write_dataset
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         size=size_of(args.size),
         onsets=args.onsets,
         simulations=simulations,
-        progress=lambda videos: track(videos, "writing clips", console=Console(stderr=True)),
+        progress=lambda videos: track(videos, "writing clips", console=console(stderr=True)),
     )
     root = Path(args.output)
     made: dict[str, Any] = {
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         "predictions": [str(root / "predictions" / str(simulation)) for simulation in simulations],
     }
     counts = ", ".join(f"{split} {count}" for split, count in made["videos"].items())
-    print(json.dumps(made, indent=2) if args.json else f"{dataset.data}: {len(dataset.table)} videos ({counts})")
+    say(json.dumps(made, indent=2) if args.json else f"{dataset.data}: {len(dataset.table)} videos ({counts})")
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def segment_table(segments: Iterable[Segment], clip: Clip) -> Table:
             f"{segment.start}" if len(segment) == 1 else f"{segment.start} to {segment.stop - 1}",
             f"{windows[segment.start, 0]:.2f} to {windows[segment.stop - 1, 1]:.2f} s",
             "" if segment.anchor is None else str(segment.anchor),
-            escape(known),
+            known,
         )
     return table
 
@@ -44,7 +43,7 @@ def score_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         protocol = "" if row["protocol"] == shown else row["protocol"]
         shown = row["protocol"]
         numbers = (number(base, unit), number(refined, unit), number(change, unit, sign="+"))
-        table.add_row(escape(protocol), escape(row["metric"]), *numbers, unit)
+        table.add_row(protocol, row["metric"], *numbers, unit)
     return table
 
 

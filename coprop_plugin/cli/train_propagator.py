@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from .synth import size_of
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..propagators.guides import AudioFeatures
@@ -153,4 +154,4 @@ def _tell(outcome: Outcome, steps: int, *, as_json: bool) -> None:
         print(json.dumps(told, indent=2))
         return
     rest = "" if outcome.finished else f" of {steps}; the same command goes on"
-    print(f"{outcome.weights}: {outcome.step} steps{rest}")
+    say(f"{outcome.weights}: {outcome.step} steps{rest}")

@@ -235,9 +235,9 @@ def _reason(failure: BaseException) -> str:
     """The failure in one line."""
     if isinstance(failure, RecursionError):
         return f"it is nested more than {DEPTH} deep."
-    return f"{' '.join(ascii_text(str(failure)).split())[:300].rstrip('.')}."
+    return f"{' '.join(plain(str(failure)).split())[:300].rstrip('.')}."
 
 
-def ascii_text(text: str) -> str:
+def plain(text: str) -> str:
     """A text as a terminal and a log can hold it: what cannot be printed becomes an escape as ``\\x1b``."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

@@ -45,7 +45,8 @@ _SIDE = Record(
         "control_points": Text(),
         "truth_control_points": Text(),
         "sums": MapOf(Maybe(MapOf(Anything()))),
-    }
+    },
+    free={"format": Whole()},
 )
 _RECORD = Record(
     needed={
