@@ -88,7 +88,7 @@ def test_settings_come_from_yaml_and_flags_win(tmp_path: Path) -> None:
     [
         ("propagater: hold", "Did you mean 'propagator'"),
         ("- hold", "no settings"),
-        ("a: [", "no YAML"),
+        ("a: [", "not YAML"),
         ("mode: clop", "clip"),
     ],
 )
