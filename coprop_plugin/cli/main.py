@@ -11,7 +11,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import IO
+from typing import Any
 
 from ..errors import CoPropError, MissingExtra, unknown_name
 from ..files.documents import plain
@@ -89,7 +89,7 @@ def _run(arguments: list[str]) -> int:
 class _Parser(argparse.ArgumentParser):
     """What it says holds what was typed, so it is made harmless like every other text."""
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(plain(message), file)
 
 
