@@ -13,10 +13,11 @@ from .version import __version__
 
 _PUBLIC = {
     "CoProp": "coprop",
-    "Result": "coprop",
+    "Result": "structures",
     "read_clip": "media.reader",
     "read_prediction": "adapters.saved_masks",
     "build_adapter": "adapters.base",
+    "save": "report.folder",
     "score": "metrics.protocols",
     "Clip": "structures",
     "ControlPoints": "structures",
@@ -31,14 +32,16 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     from .adapters.base import build_adapter as build_adapter
     from .adapters.saved_masks import read_prediction as read_prediction
-    from .coprop import CoProp as CoProp, Result as Result
+    from .coprop import CoProp as CoProp
     from .errors import CoPropError as CoPropError
     from .media.reader import read_clip as read_clip
     from .metrics.protocols import score as score
+    from .report.folder import save as save
     from .structures import (
         Clip as Clip,
         ControlPoints as ControlPoints,
         Prediction as Prediction,
+        Result as Result,
         Segment as Segment,
         Sound as Sound,
         TimeBase as TimeBase,

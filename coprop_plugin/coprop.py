@@ -9,7 +9,6 @@ The method of the paper (arXiv 2412.08161, section 3; figure 4 for the plug-in m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,31 +18,10 @@ from .adapters.base import Adapter
 from .audio.level import NOTHING_DBFS, level_of
 from .errors import CoPropError, PredictionError
 from .masks.probability import probabilities
-from .structures import Clip, ControlPoints, FrameSpool, FrameStack, Prediction, Segment
+from .structures import Clip, ControlPoints, FrameSpool, FrameStack, Prediction, Result, Segment
 
 KEYFRAMES_AT_ONCE = 16  # asked of a base model in one call; beyond 256 MB their scores lie in a temporary file
 MAX_SEGMENT_FRAMES = 512  # one steady hour is one segment to the ear; it is propagated in pieces of this length
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of one clip.
-
-    Attributes:
-        prediction: the refined prediction, probabilities.
-        control_points: where the set of sounding objects changes.
-        segments: the stretches between them, with the frame whose mask was trusted.
-        base: what the base model had said.
-        changed: the frames whose masks were edited.
-        notes: what clip, generator and policy found worth telling.
-    """
-
-    prediction: Prediction
-    control_points: ControlPoints
-    segments: tuple[Segment, ...]
-    base: Prediction
-    changed: tuple[int, ...] = ()
-    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 class CoProp:
@@ -92,6 +70,7 @@ class CoProp:
             PredictionError: the prediction has not the clip's number of frames, or holds NaN.
         """
         known: Prediction | None = None
+        asked: tuple[int, ...] | None = None
         if isinstance(base, Prediction):
             known = base
         elif mode == "clip":
@@ -106,13 +85,15 @@ class CoProp:
         if known is None:
             assert isinstance(base, Adapter)
             known = self._keyframes_only(clip, base, segments)
+            asked = tuple(segment.keyframe for segment in segments)
         plan = self.fusion.plan(clip, known, points, segments, self.propagator)  # Eq. (2)
         masks = self.propagator.propagate(clip, plan.tasks())  # Eq. (3)
         edits = FrameSpool()
         for t, scores in plan.fuse(iter(masks)):
             edits[t] = scores
         notes = (*clip.notes, *filter(None, [level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note]))
-        return Result(edited(known, edits), points, plan.segments, known, tuple(edits.indices), notes)
+        changed = tuple(edits.indices)
+        return Result(edited(known, edits), points, plan.segments, known, changed, notes, clip, asked)
 
     def _keyframes_only(self, clip: Clip, adapter: Adapter, segments: tuple[Segment, ...]) -> Prediction:
         """The paper's use of a base model: one run per keyframe, nothing for the frames in between."""

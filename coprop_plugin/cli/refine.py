@@ -11,8 +11,7 @@ from . import options
 from .terminal import console
 
 if TYPE_CHECKING:
-    from ..coprop import Result
-    from ..structures import Clip, Prediction
+    from ..structures import Clip, Prediction, Result
 
 HELP = "Mend the masks of one clip so that they start and stop with the sound."
 EXAMPLES = """\
@@ -41,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..report.folder import save
     from ..store import check_output
 
     check_output(args.out)
@@ -51,7 +51,19 @@ def run(args: argparse.Namespace) -> int:
     result = method(clip, base, mode=args.mode)
     rows = _scores(result, truth, args, clip) if truth else []
     settings = _settings(args, clip)
-    write(result, Path(args.out), clip=clip, truth=truth, rows=rows, settings=settings, args=args)
+    roles = {"source": args.source, "audio": args.audio, "masks": args.masks, "truth": args.truth}
+    save(
+        result,
+        args.out,
+        clip=clip,
+        truth=truth,
+        score_table=rows,
+        settings=settings,
+        inputs={role: path for role, path in roles.items() if path},
+        scores=args.scores,
+        overlay=args.overlay,
+        page=args.report,
+    )
     render(result, clip, rows, Path(args.out), as_json=args.json, report=args.report and args.mode == "clip")
     return 0
 
@@ -84,60 +96,6 @@ def _settings(args: argparse.Namespace, clip: Clip) -> dict[str, Any]:
     given = {k: v for k, v in vars(args).items() if k not in {"out", "json", "config"} and v is not None}
     settings = {k: Path(v).name if k in places else v for k, v in given.items()}
     return settings | {"sampling": str(clip.time_base.sampling)}
-
-
-def write(
-    result: Result,
-    out: Path,
-    *,
-    clip: Clip,
-    truth: Prediction | None,
-    rows: list[dict[str, Any]],
-    settings: dict[str, Any],
-    args: argparse.Namespace,
-) -> None:
-    """Everything of the result folder, moved in at once."""
-    from ..report.html import write_report
-    from ..report.overlay import write_overlay
-    from ..store import write_result
-    from ..store.manifest import versions
-
-    extras: dict[str, Any] = {}
-    if rows:
-        extras["scores.json"] = lambda path: path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    everywhere = args.mode == "clip"  # run at keyframes alone, the base model has no masks to show beside
-    if args.overlay:
-        extras["overlay.mp4"] = lambda path: write_overlay(
-            path,
-            clip,
-            result.prediction,
-            base=result.base if everywhere else None,
-            control_points=result.control_points,
-        )
-    if args.report and everywhere:
-        extras["report.html"] = lambda path: write_report(
-            path,
-            clip=clip,
-            base=result.base,
-            refined=result.prediction,
-            control_points=result.control_points,
-            segments=result.segments,
-            truth=truth,
-            scores=rows,
-            settings=settings | {"versions": dict(versions())},
-            notes=result.notes,
-        )
-    roles = {"source": args.source, "audio": args.audio, "masks": args.masks, "truth": args.truth}
-    write_result(
-        result,
-        out,
-        clip=clip,
-        configuration=settings,
-        inputs={role: path for role, path in roles.items() if path},
-        scores=args.scores,
-        base="masks" if everywhere else "none",
-        extras=extras,
-    )
 
 
 def render(result: Result, clip: Clip, rows: list[dict[str, Any]], out: Path, *, as_json: bool, report: bool) -> None:

@@ -8,12 +8,10 @@ from typing import Any
 
 from ..coprop import Result
 from ..errors import CoPropError
-from ..metrics.compare import score_rows
 from ..report.colours import class_colours
 from ..report.compare import compare
-from ..report.html import write_report
+from ..report.folder import save
 from ..report.overlay import overlay_panels
-from ..store import write_result
 from ..structures import Clip, Prediction
 
 
@@ -41,25 +39,16 @@ def write_video(
     if Path(clip.clip_id).name != clip.clip_id or clip.clip_id in ("", ".", ".."):
         raise CoPropError(f"the video id '{clip.clip_id}' cannot name a folder of output_dir.")
 
-    def write(path: Path) -> object:
-        rows = score_rows(
-            result.base, result.prediction, truth, video_id=clip.clip_id, control_points=result.control_points
-        ) if truth else []  # fmt: skip
-        return write_report(
-            path,
-            clip=clip,
-            base=result.base,
-            refined=result.prediction,
-            control_points=result.control_points,
-            segments=result.segments,
-            truth=truth,
-            scores=rows,
-            settings=settings,
-            notes=result.notes,
-        )
-
-    extras = {"report.html": write} if report else {}
-    write_result(result, folder / clip.clip_id, clip=clip, configuration=settings, scores="none", extras=extras)
+    save(
+        result,
+        folder / clip.clip_id,
+        clip=clip,
+        truth=truth if report else None,
+        settings=settings,
+        scores="none",
+        overlay=False,
+        page=report,
+    )
 
 
 def show_video(visualizer: Any, result: Result, clip: Clip, *, name: str) -> None:

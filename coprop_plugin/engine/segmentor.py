@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
@@ -83,7 +84,7 @@ class CoPropSegmentor(BaseModel):
                 refined[name] = self.method(clip, video.base(self.classes)).prediction
         for info, sample in zip(infos, samples, strict=True):
             said = sample.pred_sem_seg.data
-            maps = [torch.from_numpy(refined[info.video_id].label_map(t)) for t in info.frames]
+            maps = [torch.from_numpy(np.array(refined[info.video_id].label_map(t))) for t in info.frames]
             sample.pred_sem_seg = PixelData(data=torch.stack(maps).to(said))
         return samples
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,26 @@ from .timeline import timeline_svg
 MAX_STRIP_FRAMES = 24
 
 
-def write_report(
-    path: str | Path,
+class Page(str):
+    """A whole HTML page as text; a notebook shows it in a frame of its own, where it can reach nothing."""
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{escape(str(self))}" sandbox width="100%" height="900" style="border:0"></iframe>'
+
+
+def write_report(path: str | Path, **content: Any) -> Path:
+    """Write :func:`report_page` of ``content``, whole or not at all; returns the file."""
+    return write_page(path, report_page(**content))
+
+
+def write_page(path: str | Path, page: str) -> Path:
+    """Write a page, whole or not at all; what is no text (lone surrogates in names) becomes a question mark."""
+    with atomic_write(path) as file:
+        file.write(page.encode("utf-8", "replace"))
+    return Path(path)
+
+
+def report_page(
     *,
     clip: Clip,
     base: Prediction,
@@ -37,11 +56,10 @@ def write_report(
     settings: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     title: str | None = None,
-) -> Path:
-    """Write the report as one self-contained page, whole or not at all: no scripts, no network, under 4 MB.
+) -> Page:
+    """The report as one self-contained page: no scripts, no network, under 4 MB.
 
     Args:
-        path: the HTML file.
         clip, base, refined, control_points: what was refined, and with which control points.
         segments: by default those of the control points; give the result's own to show its anchors.
         truth: a hard prediction; adds its row, its changes and the frame IoU.
@@ -88,9 +106,7 @@ def write_report(
         min_area=MIN_AREA_SHARE,
         notes=tuple(dict.fromkeys((*clip.notes, *notes))),
     )
-    with atomic_write(path) as file:
-        file.write(page.encode("utf-8", "replace"))
-    return Path(path)
+    return Page(page)
 
 
 def _check(

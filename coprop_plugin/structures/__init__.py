@@ -4,6 +4,7 @@ from .classes import AVSBENCH_CLASSES, AVSBENCH_NAMES, BINARY
 from .clip import Clip, Sound
 from .control_points import ControlPoints, Origin, Segment, change_flags, class_sets
 from .prediction import Prediction
+from .result import Result
 from .spool import FrameSpool
 from .stack import Frames, FrameStack
 from .time_base import Sampling, TimeBase, parse_sampling
@@ -19,6 +20,7 @@ __all__ = [
     "FrameStack",
     "Origin",
     "Prediction",
+    "Result",
     "Sampling",
     "Segment",
     "Sound",

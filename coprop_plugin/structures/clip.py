@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import CoPropError
+from . import notebook
+from .frozen import Frozen, read_only, read_only_frames
 from .stack import Frames
 from .time_base import TimeBase
 
 
-@dataclass(frozen=True)
-class Sound:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sound(Frozen):
     """Mono sound at its native rate, aligned with the video: sample 0 is at 0 s of the clip.
+
+    Read-only once made. Two sounds are equal if they are the same object; compare ``samples`` for the same sound.
 
     Attributes:
         samples: ``(N,) float32`` in about [-1, 1]; the channel mean of the source. May be a memory map: slice it.
@@ -27,10 +31,16 @@ class Sound:
     ends: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.samples, np.ndarray):
+            raise CoPropError(f"sound is an array (N,) float32, mono; got {type(self.samples).__name__}.")
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:
             raise CoPropError(f"sound is (N,) float32, mono; got {self.samples.dtype} {self.samples.shape}.")
         if self.rate_hz <= 0:
             raise CoPropError(f"the sample rate must be positive, got {self.rate_hz} Hz.")
+        object.__setattr__(self, "samples", read_only(self.samples))
+
+    def __repr__(self) -> str:
+        return f"Sound({self.duration_s:.2f} s, {self.rate_hz} Hz)"
 
     @property
     def recorded(self) -> int:
@@ -56,9 +66,11 @@ class Sound:
         return cls(np.zeros(round(duration_s * rate_hz), np.float32), rate_hz)
 
 
-@dataclass(frozen=True)
-class Clip:
+@dataclass(frozen=True, eq=False, repr=False)
+class Clip(Frozen):
     """Frames, sound and time base of one piece of video.
+
+    Read-only once made. Two clips are equal if they are the same object: their frames are read when asked for.
 
     Attributes:
         clip_id: a name for messages and files (no path).
@@ -74,10 +86,13 @@ class Clip:
     frames: Frames
     sound: Sound
     time_base: TimeBase
-    between: Callable[[float, float], Iterator[np.ndarray]] | None = field(default=None, compare=False)
+    between: Callable[[float, float], Iterator[np.ndarray]] | None = field(default=None)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        what = f"clip '{self.clip_id}': frames (T, H, W, 3) uint8 RGB"
+        object.__setattr__(self, "frames", read_only_frames(self.frames, what=what))
+        object.__setattr__(self, "notes", tuple(self.notes))
         shape = tuple(self.frames.shape)
         if len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
             raise CoPropError(f"clip '{self.clip_id}': frames are (T, H, W, 3) uint8 RGB, got the shape {shape}.")
@@ -96,3 +111,13 @@ class Clip:
     def sound_of(self, t: int) -> np.ndarray:
         """``(n,) float32``: the sound of frame t."""
         return self.sound.window(*self.time_base.sound_window_s[t])
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return (
+            f"Clip('{self.clip_id}', {self.num_frames} frames of {width}x{height} px, {self.time_base.sampling}, "
+            f"{self.time_base.duration_s:.2f} s, {self.sound!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        return notebook.paragraph(repr(self)) + notebook.strip(self)

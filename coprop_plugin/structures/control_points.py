@@ -12,6 +12,8 @@ import numpy as np
 from ..errors import CoPropError
 from ..files import parse_json
 from ..files.schema import Either, ListOf, Maybe, Number, Record, Switch, Text, Whole
+from . import notebook
+from .frozen import Frozen, read_only
 
 MOST_FLAGS = 1 << 24  # a week of 25 frames a second
 _FORM = Record(
@@ -47,6 +49,8 @@ class Segment:
     anchor: int | None = None
 
     def __post_init__(self) -> None:
+        if self.categories is not None:
+            object.__setattr__(self, "categories", tuple(self.categories))
         if not 0 <= self.start < self.stop:
             raise CoPropError(
                 f"a segment is a range [start, stop) with 0 <= start < stop, got [{self.start}, {self.stop})."
@@ -72,9 +76,11 @@ class Origin:
     fallback: str | None = None
 
 
-@dataclass(frozen=True)
-class ControlPoints:
+@dataclass(frozen=True, eq=False, repr=False)
+class ControlPoints(Frozen):
     """The frames where the set of sounding objects changes.
+
+    Read-only once made. Two are equal if all their values are, whoever made them.
 
     Attributes:
         flags: ``(T,) bool``; ``flags[0]`` is always true.
@@ -99,19 +105,43 @@ class ControlPoints:
         flags = given.astype(bool)
         if not flags[0]:
             raise CoPropError("the first frame always is a control point; flags[0] must be 1.")
-        object.__setattr__(self, "flags", flags)
+        object.__setattr__(self, "flags", read_only(flags))
         if self.confidence is not None:
             confidence = np.asarray(self.confidence, float)
             if confidence.shape != flags.shape or not ((confidence >= 0) & (confidence <= 1)).all():
                 raise CoPropError(f"confidence is ({len(flags)},) in [0, 1], got the shape {confidence.shape}.")
-            object.__setattr__(self, "confidence", confidence)
+            object.__setattr__(self, "confidence", read_only(confidence))
         for name in ("silent", "categories"):
             values = getattr(self, name)
             if values is not None and len(values) != flags.sum():
                 raise CoPropError(f"'{name}' needs one value per segment ({flags.sum()}), got {len(values)}.")
 
+        if self.silent is not None:
+            object.__setattr__(self, "silent", tuple(self.silent))
+        if self.categories is not None:
+            names = tuple(None if c is None else tuple(c) for c in self.categories)
+            object.__setattr__(self, "categories", names)
+
     def __len__(self) -> int:
         return len(self.flags)
+
+    def _values(self) -> tuple[Any, ...]:
+        """All values, comparable and hashable."""
+        confidence = None if self.confidence is None else self.confidence.tobytes()
+        return self.flags.tobytes(), confidence, self.silent, self.categories, self.origin
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, ControlPoints) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(str, self.frames[:12])) + (", …" if len(self.frames) > 12 else "")
+        return f"ControlPoints({len(self.frames)} in {len(self)} frames: {shown}; {self.origin.generator})"
+
+    def _repr_html_(self) -> str:
+        return notebook.paragraph(repr(self)) + notebook.timeline(self)
 
     @property
     def frames(self) -> tuple[int, ...]:

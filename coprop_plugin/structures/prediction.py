@@ -10,15 +10,19 @@ import numpy as np
 
 from ..errors import PredictionError
 from .classes import BINARY, check_class_ids
+from .frozen import Frozen, FrozenMapping, read_only_frames
 from .stack import Frames, FrameStack
 
 Kind = Literal["probability", "logit", "hard"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Frozen):
     """Scores of every frame at the model's own size; the truth is a prediction of kind ``hard``.
+
+    Read-only once made (arrays that could still be written are copied). Two predictions are equal if they are the
+    same object: their frames are read when asked for.
 
     Attributes:
         scores: ``(T, K+1, H, W) float32``, channel 0 the background, channel i the class ``class_ids[i-1]``.
@@ -36,11 +40,15 @@ class Prediction:
     kind: Kind
     class_ids: tuple[int, ...] = BINARY
     labels: Frames | None = None
-    names: Mapping[int, str] = field(default_factory=dict, compare=False)
+    names: Mapping[int, str] = field(default_factory=dict)
     source: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_ids", check_class_ids(self.class_ids))
+        object.__setattr__(self, "names", FrozenMapping(self.names))
+        object.__setattr__(self, "scores", read_only_frames(self.scores, what="scores (T, K+1, H, W)"))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", read_only_frames(self.labels, what="labels (T, H, W)"))
         if self.kind not in KINDS:
             raise PredictionError(f"unknown kind of scores '{self.kind}'. Allowed: {', '.join(KINDS)}.")
         shape = tuple(self.scores.shape)
@@ -53,6 +61,11 @@ class Prediction:
             raise PredictionError(f"labels are (T, H, W) = {(shape[0], *shape[2:])}, got {tuple(self.labels.shape)}.")
         if self.kind == "hard" and self.labels is None:
             raise PredictionError("a hard prediction needs its labels; make it with Prediction.from_labels(...).")
+
+    def __repr__(self) -> str:
+        classes = "binary" if self.binary else f"{len(self.class_ids)} classes"
+        source = f", from '{self.source}'" if self.source else ""
+        return f"Prediction({self.kind}, {classes}, scores {tuple(self.scores.shape)}{source})"
 
     @property
     def num_frames(self) -> int:
@@ -111,6 +124,7 @@ class Prediction:
         Raises:
             PredictionError: wrong shape, or a label that is none of the classes.
         """
+        labels = read_only_frames(labels, what="label maps (T, H, W)")
         shape = tuple(labels.shape)
         if len(shape) != 3 or min(shape) < 1:
             raise PredictionError(f"label maps are (T, H, W) integers, got the shape {shape}.")
@@ -152,6 +166,7 @@ class Prediction:
     @classmethod
     def from_foreground(cls, foreground: Frames, *, kind: Kind, source: str = "") -> Prediction:
         """A binary prediction from ``(T, H, W)`` foreground probabilities or logits (sigmoid not yet applied)."""
+        foreground = read_only_frames(foreground, what="foreground scores (T, H, W)")
         shape = tuple(foreground.shape)
         if len(shape) != 3 or min(shape) < 1:
             raise PredictionError(f"foreground scores are (T, H, W), got the shape {shape}.")

@@ -49,6 +49,7 @@ class FrameSpool:
         start = self.held_bytes // 4
         held = self._block[start : start + array.size].reshape(array.shape)
         held[...] = array
+        held.flags.writeable = False
         self._held[index] = held
         self.held_bytes += array.nbytes
 

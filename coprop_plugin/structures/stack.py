@@ -25,8 +25,8 @@ class Frames(Protocol):
 class FrameStack:
     """``T`` arrays of one shape, made by ``read(t)`` when asked for and never all held.
 
-    Indexing with an integer gives one frame, with a slice a stacked array; ``np.asarray(stack)`` reads
-    everything (the caller asked for it).
+    Indexing with an integer gives one frame, read-only (it may be held by whoever reads it), with a slice a stacked
+    array; ``np.asarray(stack)`` reads everything (the caller asked for it).
 
     Args:
         read: ``t -> array of shape frame_shape``; called with ``0 <= t < num_frames``.
@@ -55,6 +55,8 @@ class FrameStack:
         frame = self._read(t)
         if frame.shape != self.shape[1:]:
             raise CoPropError(f"frame {t} has the shape {frame.shape}, the frames before it {self.shape[1:]}.")
+        frame = frame.view()
+        frame.flags.writeable = False
         return frame
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..errors import CoPropError
+from .frozen import Frozen, read_only
 
 AVSBENCH_SHOWN = Fraction(15, 16)  # AVSBench's preparation shows second k at k + 15/16 s
 
@@ -67,11 +68,11 @@ def parse_sampling(text: str | Sampling) -> Sampling:
     return Sampling(name, rate_hz)
 
 
-@dataclass(frozen=True)
-class TimeBase:
+@dataclass(frozen=True, eq=False, repr=False)
+class TimeBase(Frozen):
     """``frame_time_s (T,)`` and ``sound_window_s (T, 2)`` in seconds, float64, both increasing.
 
-    ``sampling`` is the rule that they follow.
+    ``sampling`` is the rule that they follow. Read-only once made; two are equal if all their values are.
     """
 
     sampling: Sampling
@@ -88,8 +89,24 @@ class TimeBase:
             raise CoPropError("a time base holds finite seconds only.")
         if (np.diff(times) <= 0).any() or (np.diff(windows[:, 0]) <= 0).any() or (windows[:, 1] <= windows[:, 0]).any():
             raise CoPropError("frame times and sound windows must increase from frame to frame.")
-        object.__setattr__(self, "frame_time_s", times)
-        object.__setattr__(self, "sound_window_s", windows)
+        object.__setattr__(self, "frame_time_s", read_only(times))
+        object.__setattr__(self, "sound_window_s", read_only(windows))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TimeBase):
+            return NotImplemented
+        return (
+            self.sampling == other.sampling
+            and np.array_equal(self.frame_time_s, other.frame_time_s)
+            and np.array_equal(self.sound_window_s, other.sound_window_s)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.sampling, self.frame_time_s.tobytes(), self.sound_window_s.tobytes()))
+
+    def __repr__(self) -> str:
+        start, stop = self.sound_window_s[0, 0], self.sound_window_s[-1, 1]
+        return f"TimeBase({self.sampling}, {len(self)} frames, sound {start:.2f} to {stop:.2f} s)"
 
     @classmethod
     def of(cls, sampling: str | Sampling, num_frames: int) -> TimeBase:

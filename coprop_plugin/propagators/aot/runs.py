@@ -32,7 +32,7 @@ class Anchor:
 
     @classmethod
     def of(cls, mask: np.ndarray, frame_size: tuple[int, int]) -> Anchor:
-        scores = torch.from_numpy(np.ascontiguousarray(mask))[None]
+        scores = torch.from_numpy(np.array(mask))[None]  # a copy: masks are read-only
         if mask.shape[1:] != frame_size:
             scores = F.interpolate(scores, size=frame_size, mode="bilinear", align_corners=False)
         channels = most_likely(scores)[0]
