@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import CoPropError
 from .stack import Frames
 
-Key, Value = TypeVar("Key"), TypeVar("Value")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
