@@ -120,4 +120,4 @@ class Clip(Frozen):
         )
 
     def _repr_html_(self) -> str:
-        return notebook.paragraph(repr(self)) + notebook.strip(self)
+        return notebook.paragraph(repr(self)) + notebook.strip(self.frames, label=self.clip_id)

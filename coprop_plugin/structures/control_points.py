@@ -14,6 +14,7 @@ from ..files import parse_json
 from ..files.schema import Either, ListOf, Maybe, Number, Record, Switch, Text, Whole
 from . import notebook
 from .frozen import Frozen, read_only
+from .time_base import TimeBase
 
 MOST_FLAGS = 1 << 24  # a week of 25 frames a second
 _FORM = Record(
@@ -141,7 +142,21 @@ class ControlPoints(Frozen):
         return f"ControlPoints({len(self.frames)} in {len(self)} frames: {shown}; {self.origin.generator})"
 
     def _repr_html_(self) -> str:
-        return notebook.paragraph(repr(self)) + notebook.timeline(self)
+        return notebook.paragraph(repr(self)) + self.timeline_html()
+
+    def timeline_html(self, time_base: TimeBase | None = None) -> str:
+        """A small picture for a notebook (SVG): the segments in frames or, with a time base, in seconds."""
+        edges = np.arange(len(self) + 1.0)
+        if time_base is not None:
+            edges = np.append(time_base.sound_window_s[:, 0], time_base.duration_s)
+        bars = []
+        for segment in self.segments():
+            start, stop = float(edges[segment.start]), float(edges[segment.stop])
+            told = f"frames {segment.start} to {segment.stop - 1}"
+            told += "" if time_base is None else f", {start:.2f} to {stop:.2f} s"
+            known = "silent" if segment.silent else ", ".join(segment.categories or ())
+            bars.append(notebook.Bar(start, stop, bool(segment.silent), f"{told}: {known}" if known else told))
+        return notebook.timeline(bars, unit="frames" if time_base is None else "s", label=repr(self))
 
     @property
     def frames(self) -> tuple[int, ...]:

@@ -113,8 +113,8 @@ class Result(Frozen):
     def _repr_html_(self) -> str:
         told = [notebook.paragraph(f"{len(self.changed)} of {self.prediction.num_frames} frames changed")]
         if self.clip is not None:
-            told.append(notebook.strip(self.clip))
-        told.append(notebook.timeline(self.control_points, self.clip.time_base if self.clip else None))
+            told.append(notebook.strip(self.clip.frames, label=self.clip.clip_id))
+        told.append(self.control_points.timeline_html(self.clip.time_base if self.clip else None))
         return "".join([*told, *(notebook.paragraph(f"note: {note}") for note in self.notes)])
 
 
