@@ -1,4 +1,4 @@
-# make demo | test | test-heavy | lint | bench | bench-{propagator,adapters,rescore} | gpu-{bundle,bench} | doctor | clean      (each sets up .venv first where it is not there)
+# make demo | test | test-heavy | lint | docs | bench | bench-{propagator,adapters,rescore} | gpu-{bundle,bench} | doctor | clean      (each sets up .venv first where it is not there)
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE  ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-heavy lint bench bench-adapters bench-propagator bench-rescore gpu-bundle gpu-bench doctor clean
+.PHONY: demo test test-heavy lint bench bench-adapters bench-propagator bench-rescore gpu-bundle gpu-bench docs doctor clean
 
 demo: $(READY)
 	$(BIN)/coprop demo -o demo
@@ -47,6 +47,11 @@ gpu-bundle: $(READY)
 gpu-bench: gpu-bundle
 	cd gpu_bundle && $(abspath $(BIN))/python gpu_bench.py -o gpu.json
 
+# The site, into site/; nothing is fetched when it is built or read.
+docs: $(READY)
+	$(BIN)/python -c "import mkdocstrings" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m mkdocs build --strict --clean
+
 doctor: $(READY)
 	$(BIN)/coprop doctor
 
@@ -64,4 +69,4 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo

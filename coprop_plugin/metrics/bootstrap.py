@@ -93,7 +93,8 @@ def paired_bootstrap_of_sums(
     """The differences of numbers that are functions of sums over videos (as batch-free ``M_F`` or semantic ``M_J``).
 
     Args:
-        before, after: name -> ``(V, …)``, the sums of each video.
+        before: name -> ``(V, …)``, the sums of each video.
+        after: likewise.
         statistic: totals with a leading axis of draws ``(B, …)`` -> number's name -> ``(B,)``.
     """
     if draws < 1 or not 0 < level < 1:
