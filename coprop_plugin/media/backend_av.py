@@ -33,6 +33,7 @@ class AvStream:
         pts: ``(N,) int64`` times of the frames in the stream's ticks, increasing.
         keyframes: indices of the frames where decoding can begin, increasing.
         streams: how many video streams the file holds; this is the first.
+        by_order: the i-th decoded picture is frame i; decoding always begins at the start.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class AvStream:
     keyframes: np.ndarray
     streams: int = 1
     notes: tuple[str, ...] = ()
+    by_order: bool = False
 
     def open(self) -> AvDecoder:
         return AvDecoder(self)
@@ -66,6 +68,8 @@ def probe(path: Path, family: str) -> AvStream:
             raise MediaError(f"{path}: announces frames of {width}x{height}; at most {MAX_PIXELS} pixels are read.")
         notes = [f"{len(streams)} video streams; the first one is read"] if len(streams) > 1 else []
         notes += packets.check_whole(path, family, container, stream)
+        if packets.by_order:
+            packets = packets.first(_count(path, family))
         found = _table(path, family, stream, packets)
     first = _first_frame(found)
     begin = int(np.searchsorted(found.pts, first.pts))
@@ -87,7 +91,20 @@ def _table(path: Path, family: str, stream: Any, packets: PacketTable) -> AvStre
     times_s = (packets.pts - packets.pts[0]) * float(tick)
     timeline = Timeline(times_s, float(times_s[-1]) + (float(last * tick) or 1 / float(rate)), float(rate))
     start_s = float(int(packets.pts[0]) * tick)
-    return AvStream(path, family, timeline, start_s, (0, 0), packets.pts, np.flatnonzero(packets.keys))
+    keyframes = np.array([0]) if packets.by_order else np.flatnonzero(packets.keys)
+    return AvStream(path, family, timeline, start_s, (0, 0), packets.pts, keyframes, by_order=packets.by_order)
+
+
+def _count(path: Path, family: str) -> int:
+    """How many pictures the decoder gives: where only their order tells them apart, all are decoded once."""
+    with open_container(path, family) as container:
+        try:
+            return sum(1 for _ in container.decode(video_streams(container)[0]))
+        except av.FFmpegError as error:
+            raise MediaError(
+                f"{path}: its video is damaged ({error}), and without times of showing (avi) what lies behind cannot be "
+                "placed. Copy or download it again."
+            ) from error
 
 
 def _without_start(stream: AvStream, begin: int) -> AvStream:
@@ -109,6 +126,8 @@ def _first_frame(stream: AvStream) -> Any:
         for packet in container.demux(video_streams(container)[0]):
             try:
                 for frame in packet.decode():
+                    if stream.by_order:
+                        frame.pts = int(stream.pts[0])
                     if frame.pts is not None and frame.pts >= stream.pts[0] and not frame.is_corrupt:
                         return frame
             except av.FFmpegError as error:
@@ -147,6 +166,7 @@ class AvDecoder:
 
     _packets: Iterator[Any]
     _damaged: list[range]
+    _given: int  # pictures since decoding began
 
     def __init__(self, stream: AvStream) -> None:
         self._stream = stream
@@ -200,8 +220,13 @@ class AvDecoder:
             try:
                 self._decoded.extend(packet.decode())
             except av.FFmpegError:
-                self._taint(packet.pts, before_frames=MAX_THREADS)  # threads tell it some packets late
-        return self._decoded.popleft()
+                # Threads tell it some packets late.
+                self._taint(None if self._stream.by_order else packet.pts, before_frames=MAX_THREADS)
+        frame = self._decoded.popleft()
+        if self._stream.by_order:
+            frame.pts = int(self._stream.pts[min(self._given, len(self._stream.pts) - 1)])
+            self._given += 1
+        return frame
 
     def _index_of(self, pts: int) -> int:
         return int(np.searchsorted(self._stream.pts, pts))
@@ -254,5 +279,5 @@ class AvDecoder:
         self._read_on(self._container.demux(self._video), 0)
 
     def _read_on(self, packets: Iterable[Any], index: int) -> None:
-        self._packets, self._next, self._damaged = iter(packets), index, []
+        self._packets, self._next, self._damaged, self._given = iter(packets), index, [], 0
         self._decoded.clear()
