@@ -118,11 +118,11 @@ def _is_mp3(head: bytes) -> bool:
     """An ID3v2 tag, or a valid layer III frame with another one right behind it."""
     if head.startswith(b"ID3"):
         return len(head) >= 10 and head[3] in (2, 3, 4) and max(head[6:10]) < 0x80
-    length = _mp3_frame_bytes(head)
-    return length is not None and _mp3_frame_bytes(head[length:]) is not None
+    length = mp3_frame_bytes(head)
+    return length is not None and mp3_frame_bytes(head[length:]) is not None
 
 
-def _mp3_frame_bytes(head: bytes) -> int | None:
+def mp3_frame_bytes(head: bytes) -> int | None:
     """Length of the layer III frame that begins here (``None``: none does)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return None

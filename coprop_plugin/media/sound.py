@@ -10,6 +10,7 @@ import soundfile
 from ..errors import MediaError
 from ..structures import Sound
 from .canvas import Canvas, Track, check_form
+from .counts import counted
 from .sniff import AUDIO_FAMILIES, VIDEO_FAMILIES, sniff
 from .timeline import MAX_DURATION_S
 from .whole import missing_bytes
@@ -59,10 +60,11 @@ def read_track(
 
 
 def _read_file(path: Path, family: str, duration_s: float | None) -> Track:
-    if missing := missing_bytes(path, family):
+    source = counted(path, family)
+    if not source.patches and (missing := missing_bytes(path, family)):
         raise MediaError(f"{path}: is cut off: {missing} of the announced bytes are missing. Copy or write it again.")
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with source.open() as opened, soundfile.SoundFile(opened) as file:
             rate_hz, announced = file.samplerate, len(file)
             check_form(path, rate_hz, file.channels)
             if announced > MAX_DURATION_S * rate_hz:
@@ -79,7 +81,8 @@ def _read_file(path: Path, family: str, duration_s: float | None) -> Track:
             f"{path}: is cut off or damaged: its sound ends at {canvas.end / rate_hz:.2f} s of "
             f"{announced / rate_hz:.2f} s. Copy or write it again."
         )
-    return canvas.track(ends_s=announced / rate_hz, padded=duration_s is not None)
+    track = canvas.track(ends_s=announced / rate_hz, padded=duration_s is not None)
+    return Track(track.sound, (*source.notes, *track.notes))
 
 
 def _filled(file: soundfile.SoundFile, path: Path, wanted: int, *, channel: int | None = None) -> Canvas:
