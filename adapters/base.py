@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from ..errors import CoPropError, PredictionError
 from ..parts import build
 from ..structures import BINARY, Clip, Prediction
 from ..structures.prediction import Kind
+
+ASPECT_TOLERANCE = 0.05  # by which width to height of masks and video may differ without a word
 
 
 class Adapter(ABC):
@@ -63,19 +66,45 @@ def check_frames(clip: Clip, frames: Sequence[int]) -> list[int]:
 
 
 def check_count(prediction: Prediction, clip: Clip) -> Prediction:
-    """The prediction, if it has as many frames as the clip.
+    """The prediction, if it has as many frames as the clip, and they do not lie on their side.
 
     Raises:
-        PredictionError: it has not; the message says which sampling would fit.
+        PredictionError: it has not; the message says which sampling would fit. Or height and width are swapped.
     """
     given, wanted = prediction.num_frames, clip.num_frames
     if given == wanted:
+        check_sides(prediction, clip)
         return prediction
     duration_s = clip.time_base.duration_s
     raise PredictionError(
         f"{prediction.source or 'the prediction'}: {given} frames, but clip '{clip.clip_id}' has {wanted} "
         f"(sampling {clip.time_base.sampling}, {duration_s:g} s). If the masks are evenly spaced over the clip, read it "
         f"with sampling='uniform:{given / duration_s:.6g}'; if some of them are padding, leave those out."
+    )
+
+
+def check_sides(prediction: Prediction, clip: Clip) -> tuple[str, ...]:
+    """A note where the masks have another shape than the video's frames, by more than ASPECT_TOLERANCE.
+
+    Square masks of wide videos are usual (models that stretch their input) and allowed, and so are other shapes; but
+    phones film lying down and say how the picture is turned: masks of the stored picture would be stretched silently.
+
+    Raises:
+        PredictionError: height and width of the masks are swapped.
+    """
+    (height, width), (tall, wide) = prediction.size, clip.size
+    if math.isclose(width * tall, wide * height, rel_tol=ASPECT_TOLERANCE):
+        return ()
+    masks, video = f"{width}x{height} (width x height)", f"{wide}x{tall}"
+    if math.isclose(width * wide, tall * height, rel_tol=ASPECT_TOLERANCE):
+        raise PredictionError(
+            f"{prediction.source or 'the prediction'}: the masks are {masks}, the video is shown {video}: the sides are "
+            "swapped. The video is stored turned, as phones do; masks belong to the picture as it is shown. Turn the "
+            "masks by 90 degrees (numpy.rot90), or run the model on frames that are turned."
+        )
+    return (
+        f"the masks are {masks}, the video is {video}: another shape, by more than {ASPECT_TOLERANCE:.0%}; they are "
+        "taken as stretched over the whole picture, not as a part of it",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import parts
-from .adapters.base import Adapter
+from .adapters.base import Adapter, check_sides
 from .audio.level import NOTHING_DBFS, level_of
 from .errors import CoPropError, PredictionError
 from .masks.probability import probabilities
@@ -67,7 +67,7 @@ class CoProp:
             mode: how an adapter is run: over the whole clip, or (the paper's use) at the keyframes alone.
 
         Raises:
-            PredictionError: the prediction has not the clip's number of frames, or holds NaN.
+            PredictionError: the prediction has not the clip's number of frames, holds NaN, or lies on its side.
         """
         known: Prediction | None = None
         asked: tuple[int, ...] | None = None
@@ -86,12 +86,13 @@ class CoProp:
             assert isinstance(base, Adapter)
             known = self._keyframes_only(clip, base, segments)
             asked = tuple(segment.keyframe for segment in segments)
+        shape = check_sides(known, clip)
         plan = self.fusion.plan(clip, known, points, segments, self.propagator)  # Eq. (2)
         masks = self.propagator.propagate(clip, plan.tasks())  # Eq. (3)
         edits = FrameSpool()
         for t, scores in plan.fuse(iter(masks)):
             edits[t] = scores
-        notes = (*clip.notes, *filter(None, [level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note]))
+        notes = (*clip.notes, *shape, *filter(None, [level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note]))
         changed = tuple(edits.indices)
         return Result(edited(known, edits), points, plan.segments, known, changed, notes, clip, asked)
 

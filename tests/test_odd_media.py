@@ -13,6 +13,8 @@ import soundfile
 from conftest import DATA
 from media_clips import number_of, numbered, tone, write_clip
 
+import coprop_plugin as cp
+from coprop_plugin.errors import PredictionError
 from coprop_plugin.media.backend import probe
 from coprop_plugin.media.reader import read_clip
 from coprop_plugin.media.sound import read_track
@@ -138,3 +140,30 @@ def test_an_mp3_sounds_alike_whatever_its_header_counts(tmp_path: Path, count: i
         path.write_bytes(data)
         heard.append(read_track(path).sound.samples)
     assert len(heard[0]) == 220500 and np.array_equal(*heard)
+
+
+# Masks that belong to another picture
+
+
+@pytest.mark.needs("data")
+def test_masks_of_a_turned_video_belong_to_the_shown_picture() -> None:
+    clip = read_clip(ODD / "turned.mp4", sampling="uniform:1")
+    assert cp.read_prediction(ODD / "turned_masks/m_shown", clip=clip).size == clip.size
+    with pytest.raises(PredictionError, match=r"m_stored: the masks are 160x120 .* shown 120x160: the sides are swapped"):
+        cp.read_prediction(ODD / "turned_masks/m_stored", clip=clip)
+
+
+@pytest.mark.parametrize(("size", "told"), [((48, 96), 0), ((24, 49), 0), ((48, 64), 1), ((50, 50), 1)])
+def test_masks_of_another_shape_are_told(tmp_path: Path, size: tuple[int, int], told: int) -> None:
+    clip = read_clip(write_clip(tmp_path / "a.mp4", num_frames=8, sounds=[tone(0.32)]), sampling="uniform:25")
+    scores = np.zeros((8, *size), np.uint8)
+    result = cp.CoProp(propagator="hold")(clip, cp.read_prediction(scores, clip=clip))
+    assert sum("another shape" in note for note in result.notes) == told
+
+
+def test_a_prediction_on_its_side_is_refused_wherever_it_comes_from(tmp_path: Path) -> None:
+    clip = read_clip(write_clip(tmp_path / "a.mp4", num_frames=8, sounds=[tone(0.32)]), sampling="uniform:25")
+    model = cp.build_adapter("callable", function=lambda clip: np.zeros((8, 96, 48), np.float32), kind="probability")
+    for base in (model, cp.read_prediction(np.zeros((8, 96, 48), np.uint8))):
+        with pytest.raises(PredictionError, match="the sides are swapped"):
+            cp.CoProp(propagator="hold")(clip, base)
