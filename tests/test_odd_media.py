@@ -149,7 +149,9 @@ def test_an_mp3_sounds_alike_whatever_its_header_counts(tmp_path: Path, count: i
 def test_masks_of_a_turned_video_belong_to_the_shown_picture() -> None:
     clip = read_clip(ODD / "turned.mp4", sampling="uniform:1")
     assert cp.read_prediction(ODD / "turned_masks/m_shown", clip=clip).size == clip.size
-    with pytest.raises(PredictionError, match=r"m_stored: the masks are 160x120 .* shown 120x160: the sides are swapped"):
+    with pytest.raises(
+        PredictionError, match=r"m_stored: the masks are 160x120 .* shown 120x160: the sides are swapped"
+    ):
         cp.read_prediction(ODD / "turned_masks/m_stored", clip=clip)
 
 

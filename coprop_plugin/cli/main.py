@@ -17,6 +17,7 @@ from ..errors import CoPropError, MissingExtra, unknown_name
 from ..files.documents import plain
 from ..version import __version__
 from .options import with_config
+from .spoken import spoken
 from .terminal import close_stdout, open_streams, say
 
 VERBS = {
@@ -83,7 +84,10 @@ def _run(arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     module.configure(parser)
-    return int(module.run(with_config(parser, rest)))
+    try:
+        return int(module.run(with_config(parser, rest)))
+    except CoPropError as error:
+        raise CoPropError(spoken(str(error), parser)) from error
 
 
 class _Parser(argparse.ArgumentParser):

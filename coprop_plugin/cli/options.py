@@ -40,11 +40,18 @@ def add_base(parser: argparse.ArgumentParser) -> None:
     )
 
 
+READING = ("kind", "classes", "ids", "ignore", "first_index", "entry", "off_palette")
+
+
 def add_reading(group: Any) -> None:
     """How files of masks are to be understood; never guessed from their values."""
     group.add_argument("--kind", choices=("hard", "probability", "logit"), help="what an npz/npy array or PNG holds")
     group.add_argument("--classes", metavar="SET", help="binary, avsbench (71 with the background), or ids as 1,2,5")
     group.add_argument("--ids", metavar="A:B,…", help="file value A means class B (1:11,2:40)")
+    group.add_argument("--ignore", metavar="N", type=int, help="the value of pixels that count for nothing (often 255)")
+    group.add_argument("--first-index", metavar="N", type=int, help="number of the first file, if neither 0 nor 1")
+    group.add_argument("--entry", metavar="NAME", help="the array to take from an npz or safetensors file of several")
+    group.add_argument("--off-palette", choices=("refuse", "background"), help="what a colour of no class becomes")
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +118,15 @@ def clip_of(args: argparse.Namespace) -> Clip:
 
 def reading_of(args: argparse.Namespace) -> dict[str, Any]:
     """The options of ``read_prediction`` that the flags give."""
-    return {"kind": args.kind, "classes": classes_of(args.classes), "ids": ids_of(args.ids)}
+    return {
+        "kind": args.kind,
+        "classes": classes_of(args.classes),
+        "ids": ids_of(args.ids),
+        "ignore": args.ignore,
+        "first_index": args.first_index,
+        "entry": args.entry,
+        **({"off_palette": args.off_palette} if args.off_palette else {}),
+    }
 
 
 def classes_of(text: str | None) -> Any:

@@ -21,6 +21,8 @@ EXAMPLES = """\
   coprop refine video.mp4 --masks preds/ --fusion replace --control-points file:path=points.json -o out/
   coprop refine --config run.yaml"""
 
+PROTOCOLS = ("avsbench", "alignment")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options.add_clip(parser)
@@ -40,12 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..metrics.table import protocols
     from ..report.folder import save
-    from ..store import check_output
+    from ..store import check_output, check_storable
 
+    # What can be refused is refused before the work begins.
     check_output(args.out)
+    protocols(args.protocol or PROTOCOLS)
     clip = options.clip_of(args)
     base = options.base_of(args, clip)
+    check_storable(base.class_ids)
     method = options.method_of(args)
     truth = _truth_of(args, clip) if args.truth else None
     result = method(clip, base, mode=args.mode)
@@ -73,7 +79,10 @@ def _truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
     from ..adapters.saved_masks import read_prediction
 
     reading = options.reading_of(args) | {"kind": "hard", "ids": options.ids_of(args.truth_ids)}
-    return read_prediction(args.truth, clip=clip, **reading)
+    truth = read_prediction(args.truth, clip=clip, **reading)
+    for t in range(truth.num_frames):
+        truth.label_map(t)  # a value that stands for no class is found now, not after the work
+    return truth
 
 
 def _scores(result: Result, truth: Prediction, args: argparse.Namespace, clip: Clip) -> list[dict[str, Any]]:
@@ -84,7 +93,7 @@ def _scores(result: Result, truth: Prediction, args: argparse.Namespace, clip: C
         result.base if args.mode == "clip" else None,
         result.prediction,
         truth,
-        protocols=args.protocol or ["avsbench", "alignment"],
+        protocols=args.protocol or PROTOCOLS,
         video_id=clip.clip_id,
         control_points=result.control_points,
     )

@@ -110,7 +110,7 @@ def _truth(
 
     if not (path := places.get("truth")):
         return None
-    reading = {name: getattr(args, name) or settings.get(name) for name in ("kind", "classes", "ids")}
+    reading = {name: getattr(args, name, None) or settings.get(name) for name in options.READING}
     return read_prediction(path, clip=clip, **options.reading_of(argparse.Namespace(**reading)) | {"kind": "hard"})
 
 

@@ -40,9 +40,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--semantic-root", metavar="DIR", help="AVSS, whose class masks tell which MS3 videos are MOC")
     reading = parser.add_argument_group("predictions")
     options.add_reading(reading)
-    reading.add_argument(
-        "--off-palette", choices=("refuse", "background"), help="colours of no class (default: refuse)"
-    )
     options.add_method(parser)
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--out", metavar="DIR", required=True, help="a new or empty folder, or the run to go on")
@@ -87,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         layout=args.dataset,
         split=args.split,
         method=_method(args),
-        reading={**options.reading_of(args), "off_palette": args.off_palette},
+        reading=options.reading_of(args),
         protocol=args.protocol or ("avsbench", "alignment", "split"),
         scores=args.scores,
         semantic_root=args.semantic_root,

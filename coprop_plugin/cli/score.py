@@ -28,7 +28,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", metavar="PATH", help="true masks: a folder of PNGs, or an npz/npy file")
     reading = parser.add_argument_group("files")
     options.add_reading(reading)
-    reading.add_argument("--ignore", metavar="N", type=int, help="the value of ignored pixels in the truth (often 255)")
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument(
         "--protocol", action="append", metavar="NAME[:k=v,…]", help="rule of the numbers (default: avsbench); repeat it"
@@ -54,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.prediction or not args.truth:
         raise CoPropError("name what to score and its truth:  coprop score PREDICTION --truth TRUTH")
     reading = options.reading_of(args)
-    truth = read_prediction(args.truth, **{**reading, "kind": "hard", "ignore": args.ignore})
+    truth = read_prediction(args.truth, **{**reading, "kind": "hard"})
     scores = score(
-        read_prediction(args.prediction, **reading),
+        read_prediction(args.prediction, **{**reading, "ignore": None}),
         truth,
         protocol=args.protocol or "avsbench",
         control_points=_points(args.control_points),

@@ -221,7 +221,7 @@ def _foreground(image: LabelImage, path: Path) -> np.ndarray:
 
     Grey values are refused: the published S4 loader dithers them, the MS3 loader divides them by 255.
     """
-    values = image.values
+    values = _values(image, path)
     grey = values if values.ndim == 2 else values.max(axis=2)
     white = 1 if image.mode == "1" else 255
     pure = ((values == 0) | (values == white)).all()
@@ -236,13 +236,20 @@ def _foreground(image: LabelImage, path: Path) -> np.ndarray:
 
 def _classes(image: LabelImage, path: Path) -> np.ndarray:
     """``(H, W) int16`` class ids from palette colours or class indices."""
-    if image.values.ndim == 3:
-        return colour_classes(image.values)
-    if image.values.max() > AVSBENCH_CLASSES[-1]:
-        raise CoPropError(
-            f"{path}: holds the class index {image.values.max()}; AVSBench has 0 to {AVSBENCH_CLASSES[-1]}."
-        )
-    return image.values.astype(np.int16)
+    values = _values(image, path)
+    if values.ndim == 3:
+        return colour_classes(values)
+    if values.max() > AVSBENCH_CLASSES[-1]:
+        raise CoPropError(f"{path}: holds the class index {values.max()}; AVSBench has 0 to {AVSBENCH_CLASSES[-1]}.")
+    return values.astype(np.int16)
+
+
+def _values(image: LabelImage, path: Path) -> np.ndarray:
+    """What the file holds, of an indexed picture by its colours."""
+    values = image.by_colour()
+    if values is None:
+        raise CoPropError(f"{path}: an indexed picture whose colours are not those of AVSBench (Pascal VOC).")
+    return values
 
 
 def colour_classes(colours: np.ndarray) -> np.ndarray:

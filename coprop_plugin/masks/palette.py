@@ -27,6 +27,32 @@ def voc_palette(n: int = 256) -> np.ndarray:
     return colours.astype(np.uint8)
 
 
+def indexed_values(indices: np.ndarray, colours: np.ndarray) -> np.ndarray | None:
+    """``(H, W) uint8`` what an indexed picture holds by its colours, or ``None`` where they do not tell.
+
+    Editors and image libraries write palettes in any order (the most frequent colour first, the brightest first), so
+    an index means something only where its colour agrees: the colour map of Pascal VOC or a grey ramp in their own
+    order are taken as they are; black and white are 0 and 255, and colours of Pascal VOC their labels, at any index.
+
+    Args:
+        indices: ``(H, W) uint8``.
+        colours: ``(n, 3) uint8`` palette; those of unused indices do not count.
+    """
+    used = np.flatnonzero(np.bincount(indices.reshape(-1), minlength=1))
+    if used[-1] >= len(colours):
+        return None
+    shown = colours[used]
+    if np.array_equal(shown, voc_palette()[used]) or np.array_equal(shown, np.repeat(used, 3).reshape(-1, 3)):
+        return indices
+    meaning = {tuple(colour): label for label, colour in enumerate(voc_palette().tolist())} | {(255, 255, 255): 255}
+    labels = [meaning.get(tuple(colour)) for colour in shown.tolist()]
+    if any(label is None for label in labels):
+        return None
+    lookup = np.zeros(256, np.uint8)
+    lookup[used] = labels
+    return np.take(lookup, indices)
+
+
 def colours_to_labels(
     rgb: np.ndarray, palette: np.ndarray, *, unknown: Literal["background", "error"] = "background"
 ) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..errors import MediaError, unknown_name
 from ..files import atomic_write
-from ..masks.palette import voc_palette
+from ..masks.palette import indexed_values, voc_palette
 from .sniff import IMAGE_FAMILIES, sniffed
 
 MAX_PIXELS = 64_000_000  # a picture whose header announces more is refused before it is unpacked
@@ -31,10 +31,17 @@ class LabelImage:
         values: ``(H, W) uint8`` values (palette indices for ``P``, 0/1 for ``1``), ``(H, W) uint16`` for ``I;16``,
             ``(H, W, 3) uint8`` colours for ``RGB``.
         mode: ``1``, ``L``, ``P``, ``I;16`` or ``RGB``.
+        palette: ``(n, 3) uint8`` colours of the indices of a ``P``, else ``None``; :meth:`by_colour`
+            reads them.
     """
 
     values: np.ndarray
     mode: str
+    palette: np.ndarray | None = None
+
+    def by_colour(self) -> np.ndarray | None:
+        """``values``, of an indexed picture what its colours say; ``None`` where they are of no known palette."""
+        return self.values if self.palette is None else indexed_values(self.values, self.palette)
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
@@ -63,6 +70,7 @@ def read_label_values(path: str | os.PathLike[str]) -> LabelImage:
         if depth > 8 and image.mode not in ("I;16", "I"):  # Pillow has called such files either way
             raise MediaError(f"{path}: has {depth} bits a channel; label maps have 8, or 16 in one channel.")
         values = np.array(_load(image, path))
+        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3) if image.mode == "P" else None
         mode: str = "I;16" if image.mode == "I" else image.mode
     if mode in ("LA", "RGBA"):
         if (values[..., -1] != 255).any():
@@ -72,7 +80,7 @@ def read_label_values(path: str | os.PathLike[str]) -> LabelImage:
         raise MediaError(f"{path}: is of mode {mode}; label maps are of mode 1, L, P, I;16 or RGB.")
     if mode == "L":
         values = values // _GREY_STEP.get(depth, 1)
-    return LabelImage(np.ascontiguousarray(values, np.uint16 if mode == "I;16" else np.uint8), mode)
+    return LabelImage(np.ascontiguousarray(values, np.uint16 if mode == "I;16" else np.uint8), mode, palette)
 
 
 def write_label_png(path: str | os.PathLike[str], labels: np.ndarray, *, palette: PaletteName = "avsbench") -> None:

@@ -13,6 +13,8 @@ from ..datasets.layouts import Video
 from ..datasets.moc import moc_videos
 from ..errors import CoPropError
 from ..metrics.protocols import protocols
+from ..store import check_storable
+from ..store.label_values import label_values
 from ..store.manifest import digest, plain, versions
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ def make_plan(
         semantic_root: an AVSS data set, whose class masks say which MS3 videos belong to MOC.
 
     Raises:
-        CoPropError: no such data, split, folder, part or protocol; two methods of one name.
+        CoPropError: no such data, split, folder, part or protocol; two methods of one name; classes above 254.
     """
     sources = tuple(p if isinstance(p, Source) else Source.parse(str(p)) for p in predictions)
     if not sources:
@@ -180,6 +182,7 @@ def make_plan(
         moc=moc,
         notes=notes,
     )
+    check_storable(label_values(classes=plan.reading.get("classes"), ids=plan.reading.get("ids")).class_ids)
     plan.build_method()
     return plan
 

@@ -1,13 +1,14 @@
 """Predictions on disk: strict readers, and writers whose equal results have equal bytes."""
 
 from .manifest import digest, read_manifest
-from .output import check_output, output_folder
+from .output import check_output, check_storable, output_folder
 from .result import StoredResult, read_result, write_masks, write_result
 from .scores import read_scores, write_scores
 
 __all__ = [
     "StoredResult",
     "check_output",
+    "check_storable",
     "digest",
     "output_folder",
     "read_manifest",

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import PredictionError
 from ..masks.palette import colour_codes, colours_to_labels, voc_palette
-from ..media.images import png_size, read_label_values
+from ..media.images import LabelImage, png_size, read_label_values
 from ..structures import FrameStack, Prediction
 from ..structures.prediction import Kind
 from .frame_files import FrameFiles
@@ -18,6 +18,7 @@ from .label_values import LabelValues, listing
 from .score_arrays import prediction_from_array
 
 OffPalette = Literal["refuse", "background"]
+MAX_CODED_ID = 31  # colours of a palette, blended or not, are brighter; ids in the channels of a picture are not
 WHITE = 0xFFFFFF  # no colour of the palette; colour images of binary masks use it for 255
 
 
@@ -75,21 +76,50 @@ _CODES = colour_codes(_PALETTE[None])[0]
 
 def _indices(path: Path, values: LabelValues, off_palette: OffPalette) -> np.ndarray:
     """The values of one label map, colours looked up."""
-    given = read_label_values(path).values
+    image = read_label_values(path)
+    given = image.values
+    if image.palette is not None and not values.own:
+        return _indexed(path, image)
     if given.ndim == 2:
         return given
     indices, known = palette_indices(given)
     if off_palette == "background":
         return np.where(known & np.isin(indices, list(values.table)), indices, np.uint8(0))
     if not known.all():
-        strays, counts = np.unique(colour_codes(given)[~known], return_counts=True)
-        named = [f"({c & 255}, {c >> 8 & 255}, {c >> 16})" for c in strays.tolist()]
+        raise PredictionError(_off_palette(path, given[~known]))
+    return indices
+
+
+def _indexed(path: Path, image: LabelImage) -> np.ndarray:
+    values, palette = image.by_colour(), image.palette
+    if values is None and palette is not None:
+        used = [int(i) for i in np.unique(image.values)]
+        shown = ", ".join(f"{i} {tuple(palette[i].tolist()) if i < len(palette) else '(none)'}" for i in used[:6])
         raise PredictionError(
-            f"{path}: colours that are not in the palette of Pascal VOC and AVSBench: {listing(named, counts)}. "
+            f"{path}: an indexed PNG whose colours are of no known palette: {shown}{', …' if len(used) > 6 else ''}. "
+            "Editors sort palettes as they like, so the indices alone tell nothing. Save label maps as grey (mode L) or "
+            "with the colour map of Pascal VOC; if the indices are right, say what they mean with ids={index: class id}."
+        )
+    return values
+
+
+def _off_palette(path: Path, strays: np.ndarray) -> str:
+    """Why ``(N, 3)`` colours cannot be read, and what would help."""
+    codes, counts = np.unique(colour_codes(strays[None])[0], return_counts=True)
+    named = [f"({c & 255}, {c >> 8 & 255}, {c >> 16})" for c in codes.tolist()]
+    if strays.max() <= MAX_CODED_ID:
+        why = (
+            "Values this low are ids that were written into the channels of a colour picture (R + 256 G + 65536 B, or one "
+            "digit a channel): save the ids as a picture of one channel (mode L, or 16 bits), and map them with "
+            "ids={value: class id}."
+        )
+    else:
+        why = (
             "Blended edges come from resizing or lossy files: save label maps with nearest resizing, or say "
             "off_palette='background', which is what published loaders do."
         )
-    return indices
+    found = listing(named, counts)
+    return f"{path}: colours that are not in the palette of Pascal VOC and AVSBench: {found}. {why}"
 
 
 def _probabilities(path: Path) -> np.ndarray:

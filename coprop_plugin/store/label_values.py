@@ -46,12 +46,14 @@ class LabelValues:
         names: class id -> name, where known.
         either_or: two values of which a file may hold one only; a file with both has a meaning of its own
             (0/1 and 0/255 both are binary, but 0/1/255 usually means "255 is ignored").
+        own: the user said what the files' own values mean; then the indices of a PNG count, not their colours.
     """
 
     class_ids: tuple[int, ...]
     table: Mapping[int, int]
     names: Mapping[int, str] = field(default_factory=dict)
     either_or: tuple[int, int] | None = None
+    own: bool = False
 
     def labels(self, values: np.ndarray, where: str) -> np.ndarray:
         """``(H, W) int16`` class ids of ``(H, W)`` integer values.
@@ -129,7 +131,7 @@ def label_values(
     outside = sorted(v for v in table if not IGNORED <= v <= MAX_VALUE)
     if outside:
         raise CoPropError(f"file values lie in [0, {MAX_VALUE}], got {outside}.")
-    return LabelValues(class_ids, table, names, either_or)
+    return LabelValues(class_ids, table, names, either_or, own=ids is not None)
 
 
 def _integers(ids: Mapping[int, int]) -> dict[int, int]:

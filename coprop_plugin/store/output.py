@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import CoPropError, PredictionError
 from ..files import Folder, atomic_write, check_new_folder, locked, staged
 from ..files.stage import PATIENCE_S
+from ..media.images import IGNORED_VALUE
 from . import manifest as run
 
 
@@ -31,6 +32,16 @@ def check_output(folder: str | Path) -> Path:
             f"{run.NAME} of this project. Name a new or an empty folder."
         )
     return folder
+
+
+def check_storable(class_ids: Sequence[int]) -> None:
+    """Raise a :class:`CoPropError` for classes that a mask file cannot hold; to be called before the work begins."""
+    if (highest := max(class_ids)) >= IGNORED_VALUE:
+        raise CoPropError(
+            f"the class id {highest} does not fit in an 8-bit mask, which holds 1 to {IGNORED_VALUE - 1} "
+            f"({IGNORED_VALUE} marks ignored pixels). Give the classes lower ids, as with ids={{{highest}: 1}} "
+            f"(--ids {highest}:1)."
+        )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from . import manifest as run
 from .frame_files import entries, frame_files
 from .label_folder import read_label_folder
 from .label_values import label_values
-from .output import output_folder
+from .output import check_storable, output_folder
 from .scores import read_scores, write_scores
 
 ScoreFile = Literal["float32", "float16", "none"]
@@ -93,6 +93,7 @@ def write_result(
     for option, given, allowed in (("scores", scores, ScoreFile), ("base", base, BaseFiles)):
         if given not in get_args(allowed):
             raise unknown_name(f"{option} option", given, get_args(allowed))
+    check_storable(result.prediction.class_ids)
     kept_base = result.base if base != "none" else None
     inputs = inputs or {}
     base_scores: ScoreFile = "float32" if base == "scores" else "none"
