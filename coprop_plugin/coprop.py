@@ -92,7 +92,8 @@ class CoProp:
         edits = FrameSpool()
         for t, scores in plan.fuse(iter(masks)):
             edits[t] = scores
-        notes = (*clip.notes, *shape, *filter(None, [level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note]))
+        heard = (level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note)
+        notes = (*clip.notes, *points.origin.notes, *shape, *filter(None, heard))
         changed = tuple(edits.indices)
         return Result(edited(known, edits), points, plan.segments, known, changed, notes, clip, asked)
 

@@ -51,15 +51,21 @@ class Server:
 
 
 @contextmanager
-def serving(answer: Callable[[dict[str, Any], int], Reply], *, models: tuple[str, ...] = ("tiny",)) -> Iterator[Server]:
-    """Serve ``answer(body, number of the chat request)`` on a free port."""
+def serving(
+    answer: Callable[[dict[str, Any], int], Reply],
+    *,
+    models: tuple[str, ...] | None = ("tiny",),
+    list_status: int = 200,
+) -> Iterator[Server]:
+    """Serve ``answer(body, number of the chat request)`` on a free port; ``models`` is ``None``: it has no list."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             server.received.append((self.path, dict(self.headers), {}))
-            self._reply(Reply({"object": "list", "data": [{"id": name, "object": "model"} for name in models]}))
+            listed = [{"id": name, "object": "model"} for name in models or ()]
+            self._reply(Reply({"object": "list", "data": listed} if models is not None else {}, status=list_status))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))

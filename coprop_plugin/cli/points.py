@@ -73,7 +73,7 @@ def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
     from ..audio.level import level_of
 
     out = console()
-    told = [points.origin.generator, *points.origin.repairs]
+    told = [points.origin.generator]
     if points.origin.fallback:
         told.append(f"fell back to {points.origin.fallback}")
     out.print(
@@ -92,7 +92,7 @@ def render(points: ControlPoints, clip: Clip, *, written: str | None) -> None:
             "-" if points.confidence is None else f"{points.confidence[segment.start]:.2f}",
         )
     out.print(table)
-    for note in (*clip.notes, *filter(None, [level_of(clip.sound).note])):
+    for note in (*clip.notes, *points.origin.notes, *filter(None, [level_of(clip.sound).note])):
         out.print(f"note: {note}")
     if written:
         out.print(f"written to {written}; edit it, then: --control-points file:path={written}")

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         found = compare(clips, generators, propagation=propagation, progress=_progress)
         rows += [{"clips_from": name, "answers_by": _answers_by(generators, row), **row} for row in found]
         refined += [{"clips_from": name, **row} for row in propagation.rows()]
+    _name_stand_ins(rows, refined)
     told = {
         "rule": RULE,
         "rows": rows,
@@ -95,6 +96,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         render(told)
     return 0
+
+
+def _name_stand_ins(rows: list[dict[str, Any]], refined: list[dict[str, Any]]) -> None:
+    """Masks that were refined by a stand-in's points, in part or all, are not told under the generator's bare name."""
+    failed = {(row["clips_from"], row["generator"]): row for row in rows if row["fallbacks"]}
+    for row in refined:
+        if of := failed.get((row["clips_from"], row["control_points"])):
+            row["control_points"] += f" (fallback in {of['fallbacks']} of {of['clips']} clips)"
 
 
 RULE = (
@@ -112,8 +121,8 @@ def notes_of(args: argparse.Namespace, rows: list[dict[str, Any]], refined: list
     notes = []
     if any(row["answers_by"] for row in rows):
         notes.append(
-            "Rows of rcpg are those of the model under 'answers by', and of the fallback where it stood in. They say "
-            "nothing about Qwen unless that model is Qwen; tiny and recorded ones show that the way works, not how well."
+            "Rows of rcpg are those of the model under 'answers by'; clips where it gave no list and a fallback stood in "
+            "are counted, not scored. They say nothing about Qwen unless that model is Qwen; tiny and recorded ones show that the way works, not how well."
         )
     if any(row["clips_from"].startswith("AVSS") for row in refined):
         notes.append("M_J and M_F of AVSS are means over 71 classes; those that never occur count 0, as published.")

@@ -45,8 +45,8 @@ def indexed_values(indices: np.ndarray, colours: np.ndarray) -> np.ndarray | Non
     if np.array_equal(shown, voc_palette()[used]) or np.array_equal(shown, np.repeat(used, 3).reshape(-1, 3)):
         return indices
     meaning = {tuple(colour): label for label, colour in enumerate(voc_palette().tolist())} | {(255, 255, 255): 255}
-    labels = [meaning.get(tuple(colour)) for colour in shown.tolist()]
-    if any(label is None for label in labels):
+    labels = [meaning[tuple(colour)] for colour in shown.tolist() if tuple(colour) in meaning]
+    if len(labels) < len(used):
         return None
     lookup = np.zeros(256, np.uint8)
     lookup[used] = labels

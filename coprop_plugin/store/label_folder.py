@@ -91,8 +91,9 @@ def _indices(path: Path, values: LabelValues, off_palette: OffPalette) -> np.nda
 
 
 def _indexed(path: Path, image: LabelImage) -> np.ndarray:
-    values, palette = image.by_colour(), image.palette
-    if values is None and palette is not None:
+    values = image.by_colour()
+    if values is None:
+        palette = image.values[:0] if image.palette is None else image.palette
         used = [int(i) for i in np.unique(image.values)]
         shown = ", ".join(f"{i} {tuple(palette[i].tolist()) if i < len(palette) else '(none)'}" for i in used[:6])
         raise PredictionError(

@@ -76,6 +76,12 @@ class Origin:
     repairs: tuple[str, ...] = ()
     fallback: str | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a result must know: another generator stood in, an answer was mended."""
+        stood_in = f"control points: {self.fallback} stood in for {self.generator}"
+        return ((stood_in,) if self.fallback else ()) + tuple(f"{self.generator}: {text}" for text in self.repairs)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ControlPoints(Frozen):

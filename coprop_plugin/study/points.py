@@ -26,9 +26,15 @@ TRUTH = "truth"  # stands among the generators for the true control points
 
 @dataclass
 class Tally:
-    """What one generator found in the clips so far."""
+    """What one generator found in the clips so far.
 
+    Where another generator stood in (a language model gave no list), its list is no find of this one: such clips are
+    counted in ``fallbacks`` and scored apart.
+    """
+
+    clips: int = 0
     sums: list[Mapping[str, Any]] = field(default_factory=list)
+    changes_true: int = 0
     lags_s: list[float] = field(default_factory=list)
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -52,8 +58,11 @@ class Tally:
 
     def _note(self, points: ControlPoints, known: Known) -> None:
         truth, time_base = known.points.flags, known.clip.time_base
+        self.clips, self.changes_true = self.clips + 1, self.changes_true + len(changes(truth))
+        if points.origin.fallback is not None:
+            self.fallbacks += 1
+            return
         self.sums.append(list_sums(points.flags, truth))
-        self.fallbacks += points.origin.fallback is not None
         frame_s = time_base.duration_s / len(time_base)
         pairs = paired(changes(points.flags), changes(truth), within_frames=PAIRED_WITHIN_FRAMES)
         self.lags_s += [n * frame_s for n in pairs]
@@ -66,22 +75,25 @@ class Tally:
         most ``PAIRED_WITHIN_FRAMES`` apart, and ``lag_s``: the same with its sign (positive: found too late), both
         ``None`` where nothing is paired; ``clips``, ``changes_true``, ``changes_predicted``; ``calls``: questions that
         went to a model in all (``None``: the generator asks none), ``fallbacks``: clips where another generator stood
-        in; ``seconds`` and ``cpu_ms``: wall and processor time a clip, reading left out.
+        in, which no score counts (all scores are ``None`` where it always did); ``seconds`` and ``cpu_ms``: wall and processor time a clip, reading left out.
         """
-        totals = {name: np.sum([clip_sums[name] for clip_sums in self.sums], axis=0)[None] for name in self.sums[0]}
-        scores = {name: float(value[0]) for name, value in point_scores(totals).items()}
-        kept = [name for name in scores if name.startswith(("F1@", "precision@", "recall@")) or name == "exact_list"]
+        names = [f"{kind}@{d}" for kind in ("F1", "precision", "recall") for d in TOLERANCES] + ["exact_list"]
+        scores, predicted = dict.fromkeys(names), 0
+        if self.sums:
+            totals = {name: np.sum([clip_sums[name] for clip_sums in self.sums], axis=0)[None] for name in self.sums[0]}
+            found = point_scores(totals)
+            scores, predicted = {name: float(found[name][0]) for name in names}, int(totals["predicted"][0])
         return {
-            "clips": len(self.sums),
-            **{name: scores[name] for name in kept},
+            "clips": self.clips,
+            **scores,
             "error_s": float(np.abs(self.lags_s).mean()) if self.lags_s else None,
             "lag_s": float(np.mean(self.lags_s)) if self.lags_s else None,
-            "changes_true": int(totals["true"][0]),
-            "changes_predicted": int(totals["predicted"][0]),
+            "changes_true": self.changes_true,
+            "changes_predicted": predicted,
             "calls": self.calls,
             "fallbacks": self.fallbacks,
-            "seconds": self.wall_s / len(self.sums),
-            "cpu_ms": 1000 * self.cpu_s / len(self.sums),
+            "seconds": self.wall_s / self.clips,
+            "cpu_ms": 1000 * self.cpu_s / self.clips,
         }
 
 

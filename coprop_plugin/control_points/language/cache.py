@@ -9,6 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from ...files import Folder, parse_json
 from ...files.schema import ListOf, Number
 from . import prompts
 from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
+from .parse import without_thinking
 
-FILE_NAME = "answers.sqlite"
+FILE_NAME = "answers-2.sqlite"
+EARLIER_NAME = "answers.sqlite"  # kept answers that were cut off while the model was thinking
 MAX_ANSWERS = 500_000  # about 200 MB
 WAIT_S = 60.0
 TABLE = (
-    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT, text TEXT, p_change TEXT, written_s REAL)"
+    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT, text TEXT, p_change TEXT, written_s REAL, "
+    "unfinished INTEGER NOT NULL DEFAULT 0)"
 )
 _P_CHANGE = ListOf(Number(0, 1))
 
@@ -96,23 +100,24 @@ class AnswerCache:
     def get(self, key: str) -> Answer | None:
         """The answer under a key."""
         with self._open() as table:
-            row = table.execute("SELECT text, p_change FROM answers WHERE key = ?", (key,)).fetchone()
+            row = table.execute("SELECT text, p_change, unfinished FROM answers WHERE key = ?", (key,)).fetchone()
         if row is None or not isinstance(row[0], str):
             return None
         try:
             p_change = None if row[1] is None else tuple(parse_json(str(row[1]), where="a kept answer", form=_P_CHANGE))
         except CoPropError:
             return None  # damaged: asked again
-        return Answer(row[0], p_change)
+        return Answer(row[0], p_change, unfinished=bool(row[2]))
 
     def put(self, key: str, model: str, answer: Answer) -> None:
         """Keep an answer; the first one under a key stays, so that processes agree."""
         p_change = None if answer.p_change is None else json.dumps(answer.p_change)
         with self._open() as table:
-            row = (key, model, answer.text, p_change, time.time())
-            table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+            row = (key, model, answer.text, p_change, time.time(), int(answer.unfinished))
+            table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
             table.execute(
-                "DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (self.max_answers,)
+                "DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?",
+                (self.max_answers,),
             )
 
     def count(self) -> dict[str, int]:
@@ -126,7 +131,7 @@ def _check(table: sqlite3.Connection) -> None:
     """A cache holds its one table: a view or a trigger from elsewhere would be run when it is asked."""
     found = table.execute("SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").fetchall()
     columns = [row[1] for row in table.execute("PRAGMA table_info(answers)")]
-    if found != [("table", "answers")] or columns != ["key", "model", "text", "p_change", "written_s"]:
+    if found != [("table", "answers")] or columns != ["key", "model", "text", "p_change", "written_s", "unfinished"]:
         raise sqlite3.DatabaseError("it holds other things than a table of answers")
 
 
@@ -146,7 +151,7 @@ def clear(folder: str | Path | None = None) -> int:
     """Remove the cache's file, damaged or not; returns how many bytes that freed."""
     path = (cache_folder() if folder is None else Path(folder)) / FILE_NAME
     freed = path.stat().st_size if path.is_file() else 0
-    for name in (path, path.with_name(f"{FILE_NAME}-journal")):
+    for name in (path, path.with_name(f"{FILE_NAME}-journal"), path.with_name(EARLIER_NAME)):
         name.unlink(missing_ok=True)
     return freed
 
@@ -173,17 +178,32 @@ class Cached(AudioLanguageModel):
         """Answers from the cache, and from the model for the questions that are new, in one batch."""
         if self.cache is None:
             self.calls += len(requests)
-            return self.model.ask(requests)
+            return [_settled(answer) for answer in self.model.ask(requests)]
         keys = [request_key(request, self.identity) for request in requests]
         known: dict[str, Answer | ModelError] = {key: kept for key in keys if (kept := self.cache.get(key))}
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         if new:
             self.calls += len(new)
-            for key, answer in zip(new, self.model.ask(list(new.values())), strict=True):
-                if isinstance(answer, Answer):
+            for key, given in zip(new, self.model.ask(list(new.values())), strict=True):
+                answer = _settled(given)
+                # A long description that was cut off is kept as what it is; what stopped in a thought is asked again.
+                if isinstance(answer, Answer) and not (answer.unfinished and _in_thought(given, new[key])):
                     self.cache.put(key, self.identity, answer)
                 known[key] = answer
         return [known[key] for key in keys]
+
+
+def _settled(answer: Answer | ModelError) -> Answer | ModelError:
+    """The answer without what the model thought before it; unfinished where it was still thinking."""
+    if isinstance(answer, ModelError):
+        return answer
+    said, thinking = without_thinking(answer.text)
+    return replace(answer, text=said, unfinished=answer.unfinished or thinking)
+
+
+def _in_thought(answer: Answer | ModelError, request: Request) -> bool:
+    """Whether an answer that was cut off holds nothing to keep: a list in the making, or a thought."""
+    return request.constraint is not None or (isinstance(answer, Answer) and without_thinking(answer.text)[1])
 
 
 def request_key(request: Request, identity: str) -> str:

@@ -177,7 +177,11 @@ class LocalModel(AudioLanguageModel):
                 torch.manual_seed(seed)
             written = model.generate(**inputs, generation_config=config, logits_processor=[bits or NumbersOnly()])
         texts = tokenizer.batch_decode(written[:, prompt_tokens:], skip_special_tokens=True)
-        return [Answer(text.strip(), bits.p_change(i) if bits else None) for i, text in enumerate(texts)]
+        ended = [bits is not None or any(int(token) in ends for token in row[prompt_tokens:]) for row in written]
+        return [
+            Answer(text.strip(), bits.p_change(i) if bits else None, unfinished=not ended[i])
+            for i, text in enumerate(texts)
+        ]
 
     def _inputs(self, requests: list[Request]) -> dict[str, torch.Tensor]:
         """Prompts padded on the left, features of each sound, on the model's device."""

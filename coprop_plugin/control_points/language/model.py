@@ -91,10 +91,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model wrote, and its ``(T,)`` probabilities of a control point where the back-end sees them."""
+    """What a model wrote, and its ``(T,)`` probabilities of a control point where the back-end sees them.
+
+    Attributes:
+        unfinished: the answer was cut off, by the limit of its length or in the middle of its thinking; what it says
+            so far may not be what it would have said.
+    """
 
     text: str
     p_change: tuple[float, ...] | None = None
+    unfinished: bool = False
 
 
 class AudioLanguageModel(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,11 +16,20 @@ MAX_ANSWER_CHARS = 20_000
 MAX_CATEGORY_WORDS = 4
 SHORTEST_REPEATED_LINE = 20  # characters: a shorter line of the prompt may well stand in an answer too
 
-Kind = Literal["empty", "too_long", "repeats_prompt", "no_list", "not_binary", "wrong_length"]
+Kind = Literal["empty", "unfinished", "too_long", "repeats_prompt", "no_list", "not_binary", "wrong_length"]
 
 _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE)
 _BIT = re.compile(r"(['\"]?)([01])(\.0*)?\1", re.ASCII)
+_LINE = re.compile(
+    r"^\W*(?:frame|second|segment|sec|time)\s*#?\s*(\d{1,4})(?:st|nd|rd|th|s)?[\s*_]*[:=\-–—>]+[\s*_]*([01])\b[\s*_.,;]*(?:\(.*)?$",
+    re.ASCII | re.IGNORECASE | re.MULTILINE,
+)
+_CORNERED = str.maketrans({"【": "[", "】": "]", "〔": "[", "〕": "]", "、": ","})
+_THINKING = r"(?:think|thinking|thought|reasoning)"
+_THOUGHT = re.compile(rf"<{_THINKING}>.*?</{_THINKING}>", re.DOTALL | re.IGNORECASE)
+_END_OF_THOUGHT = re.compile(rf"^.*</{_THINKING}>", re.DOTALL | re.IGNORECASE)
+_BEGUN = re.compile(rf"<{_THINKING}>.*$", re.DOTALL | re.IGNORECASE)
 _NOTHING = {"none", "nothing", "silence", "silent", "no sound", "no sounds", "n a"}
 _BULLET = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
 _ARTICLE = re.compile(r"^(?:and|or|the|an|a|some)\s+")
@@ -30,7 +40,7 @@ class Failure:
     """Why an answer is no list of control points.
 
     Attributes:
-        kind: ``empty``, ``too_long``, ``repeats_prompt`` (and says nothing else), ``no_list`` (bare digits in prose are
+        kind: ``empty``, ``unfinished``, ``too_long``, ``repeats_prompt`` (and says nothing else), ``no_list`` (bare digits in prose are
             none), ``not_binary``, ``wrong_length``.
         detail: what was found.
     """
@@ -50,10 +60,19 @@ class Marked:
     first_forced: Literal["kept", "forced"]
 
 
-def read_flags(answer: str, length: int, *, prompt: str = "") -> Marked | Failure:
-    """The last bracketed list of an answer, if it is ``length`` values of 0 or 1.
+def without_thinking(answer: str) -> tuple[str, bool]:
+    """What a model says, without what it thinks before; and whether it was still thinking when the answer ended.
 
-    Lines that repeat the prompt (which may hold example lists) are not looked at.
+    The mark that opens a thought may be part of the prompt, so that the answer holds the closing one alone.
+    """
+    said = _END_OF_THOUGHT.sub("", _THOUGHT.sub("", answer))
+    return _BEGUN.sub("", said).strip(), _BEGUN.search(said) is not None
+
+
+def read_flags(answer: str, length: int, *, prompt: str = "") -> Marked | Failure:
+    """The last bracketed list of an answer, if it is ``length`` values of 0 or 1; else lines as ``Frame 3: 1``.
+
+    Thinking is left out, full-width digits and punctuation are read like others. Lines that repeat the prompt (which may hold example lists) are not looked at.
 
     Args:
         answer: any text.
@@ -64,13 +83,16 @@ def read_flags(answer: str, length: int, *, prompt: str = "") -> Marked | Failur
         return Failure("empty", "no text")
     if len(answer) > MAX_ANSWER_CHARS:
         return Failure("too_long", f"{len(answer)} characters")
-    own = _without_prompt(answer, prompt)
+    said, thinking = without_thinking(answer)
+    if thinking:
+        return Failure("unfinished", "it ends in the middle of its thinking")
+    own = _without_prompt(_half_width(said), prompt)
     if not own.strip():
         return Failure("repeats_prompt", "nothing else was said")
     lists = [items for group in _BRACKETED.findall(own) if (items := _items(group)) is not None]
-    if not lists:
-        return Failure("no_list", "no list in square brackets")
-    items = lists[-1]
+    items = lists[-1] if lists else _numbered_lines(own)
+    if items is None:
+        return Failure("no_list", "no list in square brackets, no lines as 'Frame 1: 0'")
     bits = [_BIT.fullmatch(item) for item in items]
     odd = [item for item, bit in zip(items, bits, strict=True) if bit is None]
     if odd:
@@ -81,6 +103,26 @@ def read_flags(answer: str, length: int, *, prompt: str = "") -> Marked | Failur
     forced: Literal["kept", "forced"] = "kept" if flags[0] else "forced"
     flags[0] = True
     return Marked(flags, forced)
+
+
+def _half_width(text: str) -> str:
+    """Full-width digits, commas, colons and brackets of Chinese text as the usual ones; other scripts stay."""
+    wide = (unicodedata.normalize("NFKC", c) if "\uff01" <= c <= "\uff5e" else c for c in text)
+    return "".join(wide).translate(_CORNERED)
+
+
+def _numbered_lines(text: str) -> list[str] | None:
+    """The values of lines as ``Frame 3: 1``, counted from 0 or 1 without a hole; the last such run."""
+    runs: list[list[str]] = []
+    expected = -1
+    for number, value in ((int(n), v) for n, v in _LINE.findall(text)):
+        if number != expected or not runs:
+            if number > 1:
+                continue
+            runs.append([])
+        runs[-1].append(value)
+        expected = number + 1
+    return runs[-1] if runs else None
 
 
 def _items(group: str) -> list[str] | None:
@@ -104,7 +146,7 @@ def read_categories(answer: str, vocabulary: Sequence[str] = ()) -> tuple[str, .
 
     A comma separated list of short nouns is taken as it is; in prose only names of the vocabulary are found.
     """
-    text = _BULLET.sub("", answer[:MAX_ANSWER_CHARS]).strip()
+    text = _BULLET.sub("", _half_width(without_thinking(answer)[0])[:MAX_ANSWER_CHARS]).strip()
     parts = [plain_words(part) for part in re.split(r"[,;\n]|\band\b", text)]
     nouns = [_ARTICLE.sub("", _ARTICLE.sub("", part)) for part in parts if part]
     if nouns and all(noun in _NOTHING for noun in nouns):

@@ -159,6 +159,8 @@ class RCPG:
         for talk, request, answer in zip(going, asked, self._ask(asked), strict=True):
             if isinstance(answer, ModelError):
                 talk.problem = str(answer)
+            elif answer.unfinished and not answer.text:
+                talk.problem = "unfinished (the answer ends in the middle of its thinking)"
             else:
                 talk.messages = (*request.messages, Message("assistant", answer.text))
 
@@ -185,6 +187,8 @@ class RCPG:
             exclude_ids={talk.clip.clip_id},
             exclude_audio={audio_sha256(sound.samples, sound.rate_hz)},
         )
+        if not found:
+            talk.repairs.append(f"no examples matched these categories: {', '.join(talk.categories) or 'silence'}")
         return prompts.mark_question(
             len(talk.window), variant=self.variant, examples=[(entry.categories or (), entry.flags) for entry in found]
         )
@@ -215,6 +219,9 @@ class RCPG:
         for answer in answers:
             if isinstance(answer, ModelError):
                 problem = str(answer)
+                continue
+            if answer.unfinished:
+                problem = "unfinished (the answer was cut off at its longest length)"
                 continue
             read = read_flags(answer.text, length, prompt=question)
             if isinstance(read, Failure):

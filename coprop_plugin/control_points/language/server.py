@@ -10,6 +10,8 @@ import threading
 import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -26,6 +28,8 @@ SoundForm = Literal["base64", "data_url"]
 KINDS = ("structured_outputs", "guided_regex", "json_schema", "none")  # vLLM >= 0.12, vLLM < 0.12, portable, free
 REFUSED_FIELD = (400, 422)  # what servers say to a field that they do not know
 TRANSIENT = (408, 409, 429)
+NOT_THERE = (404, 405, 410, 501)  # what servers say of a path that they do not have
+ROOM_TO_THINK = 16  # times the longest answer, for a model that thinks before it answers
 
 _log = logging.getLogger("coprop_plugin")
 
@@ -135,27 +139,36 @@ class ServerModel(AudioLanguageModel):
         if request.seed is not None:
             body["seed"] = request.seed
         if request.constraint is None:
-            return Answer(self._text(self._send(body)))
+            return self._answer(body)
         body["max_tokens"] = max(self.max_new_tokens, request.constraint.most_tokens)
         return self._ask_constrained(body, request.constraint)
 
     def _ask_constrained(self, body: dict[str, Any], constraint: BitList) -> Answer:
         """The answer under the first kind of constraint that the server takes and keeps; the kinds before are dropped."""
-        text: str | None = None
+        answer: Answer | None = None
         for kind in tuple(self._kinds):
             try:
                 # A server that ignored the constraint has answered without one already.
-                if kind != "none" or text is None:
-                    text = self._text(self._send(body | _constraint(kind, constraint)))
+                if kind != "none" or answer is None:
+                    answer = self._answer(body | _constraint(kind, constraint))
             except _Refused as refused:
                 if kind == "none":
                     raise CoPropError(str(refused)) from None
                 continue
-            if kind == "none" or constraint.is_kept_by(text):
+            kept = constraint.is_kept_by(answer.text)
+            if kind == "none" or kept:
                 with self._lock:
                     self._kinds = self._kinds[self._kinds.index(kind) :] if kind in self._kinds else self._kinds
-                return Answer(text)
+                return replace(answer, unfinished=answer.unfinished and not kept)
         raise AssertionError("the kind 'none' ends the loop")
+
+    def _answer(self, body: dict[str, Any]) -> Answer:
+        """The answer to a question; one that was cut off by its length is asked for again, with room to think."""
+        data = self._send(body)
+        if _finish(data) == "length":
+            with suppress(_Refused):  # more than the server allows
+                data = self._send(body | {"max_tokens": ROOM_TO_THINK * body["max_tokens"]})
+        return Answer(self._text(data), unfinished=_finish(data) == "length")
 
     def model_name(self) -> str:
         """The model's name on the server: as given, or the only one that it lists (asked once).
@@ -164,7 +177,10 @@ class ServerModel(AudioLanguageModel):
             CoPropError: none was given, and the server lists several.
         """
         if self._named is None:
-            listed = self._read(lambda: self._client.models.with_raw_response.list()).get("data")
+            try:
+                listed = self._read(lambda: self._client.models.with_raw_response.list()).get("data")
+            except (ModelError, _NotThere):
+                listed = None  # many servers of one model have no such list; the question itself shows whether it works
             names = [str(row["id"]) for row in listed or () if isinstance(row, dict) and "id" in row]
             if len(names) > 1:
                 raise CoPropError(f"{self.url} has several models, name one (--lm-model): {', '.join(names)[:500]}")
@@ -190,7 +206,8 @@ class ServerModel(AudioLanguageModel):
                 raise _Refused(f"{self.url} refuses the question ({error.status_code}): {said}") from None
             if error.status_code in TRANSIENT or error.status_code >= 500:
                 raise ModelError(f"{self.url} answers {error.status_code}: {said}") from None
-            raise CoPropError(f"{self.url} answers {error.status_code}: {said}") from None
+            kind = _NotThere if error.status_code in NOT_THERE else CoPropError
+            raise kind(f"{self.url} answers {error.status_code}: {said}") from None
         except openai.APIConnectionError as error:
             raise self._connection_error(error.__cause__ or error) from None
         except (AnswerTooLarge, AnswerTooSlow, self._broken) as error:
@@ -230,6 +247,19 @@ class ServerModel(AudioLanguageModel):
 
 class _Refused(CoPropError):
     """The server does not take the question in this form."""
+
+
+class _NotThere(CoPropError):
+    """The server has no such path."""
+
+
+def _finish(data: dict[str, Any]) -> str | None:
+    """Why the answer ended (``length``: it was cut off); ``None`` where the server does not say."""
+    try:
+        reason = data["choices"][0]["finish_reason"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return reason if isinstance(reason, str) else None
 
 
 def _chat(request: Request, *, sound: SoundForm) -> list[dict[str, Any]]:

@@ -127,13 +127,12 @@ def read_completion(response: Any) -> Any:
     events = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
     if not events or events[-1] != "[DONE]":
         raise ValueError("the stream broke off")
-    pieces = []
+    pieces, finish = [], None
     for event in events[:-1]:
         chunk = json.loads(event)
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
-        delta = (
-            choices[0].get("delta") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-        )
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        delta, finish = choice.get("delta"), choice.get("finish_reason") or finish
         piece = delta.get("content") if isinstance(delta, dict) else None
         pieces.append(piece if isinstance(piece, str) else "")
-    return {"choices": [{"message": {"content": "".join(pieces)}}]}
+    return {"choices": [{"message": {"content": "".join(pieces)}, "finish_reason": finish}]}
