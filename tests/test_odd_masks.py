@@ -14,8 +14,8 @@ import coprop_plugin as cp
 from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.avsbench import _classes, _foreground
 from coprop_plugin.errors import CoPropError, PredictionError
-from coprop_plugin.media.images import read_label_values
 from coprop_plugin.masks.palette import voc_palette
+from coprop_plugin.media.images import read_label_values
 
 
 def indexed(path: Path, indices: np.ndarray, palette: np.ndarray) -> Path:
