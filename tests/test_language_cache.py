@@ -149,7 +149,11 @@ def test_info_and_clear_on_the_command_line(
     Cached(Counting(), AnswerCache()).ask([REQUEST])
     assert main(["cache", "info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["answers"], facts["models"], facts["path"]) == (1, {"counting": 1}, str(tmp_path / "answers-2.sqlite"))
+    assert (facts["answers"], facts["models"], facts["path"]) == (
+        1,
+        {"counting": 1},
+        str(tmp_path / "answers-2.sqlite"),
+    )
     assert main(["cache", "info"]) == 0 and "1 answers" in capsys.readouterr().out
     assert main(["cache", "info", "--folder", str(tmp_path / "none")]) == 0 and "0 answers" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()  # a look makes nothing
