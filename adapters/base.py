@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,28 +14,46 @@ from ..parts import build
 from ..structures import BINARY, Clip, Prediction
 from ..structures.prediction import Kind
 
+if TYPE_CHECKING:
+    from ..weights.variants import Variant
+
 ASPECT_TOLERANCE = 0.05  # by which width to height of masks and video may differ without a word
 
 
 class Adapter(ABC):
     """Turns a clip into a prediction; everything else of a model (its own sizes, its audio features) stays inside.
 
+    Asked for whole clips (:meth:`predict`, :meth:`predict_clips`) or for single frames (:meth:`predict_frames`). The
+    network is the adapter's own, loaded when it is made; it keeps nothing of a clip but what its predictions hold.
+
     Attributes:
-        name: what ``build_adapter`` and ``--adapter`` call it.
+        name: what ``build_adapter`` and ``--adapter`` call it; set by ``@part``.
+        variants: the published layouts that it reads, for ``coprop checkpoint inspect``; none without weights.
         class_ids: the class of each foreground channel, as in :class:`Prediction`.
         kind: of the scores that ``predict_frames`` gives (``predict`` says it in its prediction).
         frame_equals_clip: whether ``predict_frames`` gives what ``predict`` gives at the same frames
             (``True`` where frames do not see each other, ``False`` where they do, ``None``: not known).
     """
 
-    name: str
+    name: str = "unnamed"
+    variants: tuple[Variant, ...] = ()
     class_ids: tuple[int, ...] = BINARY
     kind: Kind = "probability"
     frame_equals_clip: bool | None = None
 
     @abstractmethod
     def predict(self, clip: Clip) -> Prediction:
-        """The prediction of every frame of the clip (mode ``clip``)."""
+        """The prediction of every frame of the clip (mode ``clip``).
+
+        Args:
+            clip: ``frames`` ``(T, H, W, 3) uint8``, ``sound`` ``(N,)`` samples at its own rate, ``time_base`` in seconds.
+
+        Returns:
+            ``scores (T, K+1, h, w) float32`` at the model's own size, of this ``kind``, or a hard prediction.
+
+        Raises:
+            CoPropError: the clip is none that the model can take, and why.
+        """
 
     def predict_clips(self, clips: Sequence[Clip]) -> list[Prediction]:
         """The predictions of several clips; a model that runs in batches fills them across clips."""
@@ -69,8 +87,11 @@ def check_count(prediction: Prediction, clip: Clip) -> Prediction:
     """The prediction, if it has as many frames as the clip, and they do not lie on their side.
 
     Raises:
-        PredictionError: it has not; the message says which sampling would fit. Or height and width are swapped.
+        PredictionError: it has not, or is none; the message says which sampling would fit. Or height and width are
+            swapped.
     """
+    if not isinstance(prediction, Prediction):
+        raise PredictionError(f"an adapter answers with a Prediction, got {type(prediction).__name__}.")
     given, wanted = prediction.num_frames, clip.num_frames
     if given == wanted:
         check_sides(prediction, clip)
@@ -117,9 +138,4 @@ def build_adapter(name: str, **options: Any) -> Adapter:
         CoPropError: no adapter of this name (the nearest is named), an option that it does not take, or
             something registered under the name that is no :class:`Adapter`.
     """
-    adapter = build("adapter", {"name": name, **options})
-    if not isinstance(adapter, Adapter):
-        raise CoPropError(
-            f"the adapter '{name}' gave a {type(adapter).__name__}; an adapter is a coprop_plugin.adapters.base.Adapter."
-        )
-    return adapter
+    return build("adapter", {"name": name, **options})

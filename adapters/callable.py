@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CoPropError, PredictionError
+from ..parts import part
 from ..store.label_values import Classes, label_values
 from ..store.score_arrays import prediction_from_array
 from ..structures import Clip, Prediction
@@ -17,6 +18,7 @@ from ..structures.prediction import Kind
 from .base import Adapter, check_count, check_frames
 
 
+@part("adapter", "callable", example="function=my_package.my_module:predict")
 class CallableAdapter(Adapter):
     """A function of yours, ``clip -> array``.
 

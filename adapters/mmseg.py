@@ -12,6 +12,7 @@ import torch
 
 from ..errors import CheckpointError, CoPropError
 from ..openmmlab import prepare_openmmlab
+from ..parts import part
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, Clip, FrameSpool, FrameStack, Prediction
 from ..weights.checkpoint import load_into, read_state_dict
 from ..weights.device import choose_device
@@ -20,6 +21,14 @@ from .base import Adapter, check_frames
 log = logging.getLogger(__name__)
 
 
+@part(
+    "adapter",
+    "mmseg",
+    needs="config= (run as code) and checkpoint= of an mmsegmentation model, and mmcv",
+    extra="mmcv-lite",
+    weights="the model zoo of mmsegmentation (Apache-2.0), or a training of your own",
+    example="config=segformer.py,checkpoint=segformer.pth",
+)
 class MmsegAdapter(Adapter):
     """Any mmsegmentation model, frame by frame; its config file is run as Python code, so take only one you trust.
 
@@ -40,7 +49,6 @@ class MmsegAdapter(Adapter):
         MissingExtra: mmsegmentation or mmcv is not installed.
     """
 
-    name = "mmseg"
     frame_equals_clip = True
 
     def __init__(

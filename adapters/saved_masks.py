@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import PredictionError
 from ..masks.probability import probabilities
+from ..parts import part
 from ..store.find import find_prediction
 from ..store.label_folder import OffPalette
 from ..store.label_values import Classes
@@ -75,6 +76,7 @@ def read_prediction(
     return check_count(prediction, clip) if clip else prediction
 
 
+@part("adapter", "saved_masks", takes=("store.read:Said",), example="path=preds/,kind=probability")
 class SavedMasks(Adapter):
     """Masks, probabilities or logits that any model saved, as PNG, npy, npz or safetensors.
 
@@ -86,7 +88,6 @@ class SavedMasks(Adapter):
         PredictionError: there is nothing at ``path``.
     """
 
-    name = "saved_masks"
     kind = "probability"
     frame_equals_clip = True
 

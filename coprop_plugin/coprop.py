@@ -9,18 +9,23 @@ The method of the paper (arXiv 2412.08161, section 3; figure 4 for the plug-in m
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from . import parts
-from .adapters.base import Adapter, check_sides
+from .adapters.base import Adapter, check_count, check_sides
 from .audio.level import NOTHING_DBFS, level_of
-from .errors import CoPropError, PredictionError
+from .control_points.base import ControlPointGenerator, check_points
+from .control_points.fixed import Given
+from .errors import CoPropError, unknown_name
+from .fusion.base import FusionPolicy, check_edit
 from .masks.probability import probabilities
+from .propagators.base import Propagator
 from .structures import Clip, ControlPoints, FrameSpool, FrameStack, Prediction, Result, Segment
 
 KEYFRAMES_AT_ONCE = 16  # asked of a base model in one call; beyond 256 MB their scores lie in a temporary file
+Mode = Literal["clip", "frame"]
 MAX_SEGMENT_FRAMES = 512  # one steady hour is one segment to the ear; it is propagated in pieces of this length
 
 
@@ -44,13 +49,11 @@ class CoProp:
         fusion: Any = "consensus",
         max_segment_frames: int = MAX_SEGMENT_FRAMES,
     ) -> None:
-        given = control_points
-        if isinstance(given, ControlPoints):
-            self.control_points: Any = lambda clip, base=None: given
-        else:
-            self.control_points = parts.build("control_points", given)
-        self.propagator = parts.build("propagator", propagator)
-        self.fusion = parts.build("fusion", fusion)
+        if isinstance(control_points, ControlPoints):
+            control_points = Given(control_points)
+        self.control_points: ControlPointGenerator = parts.build("control_points", control_points)
+        self.propagator: Propagator = parts.build("propagator", propagator)
+        self.fusion: FusionPolicy[Any] = parts.build("fusion", fusion)
         self.max_segment_frames = max_segment_frames
 
     @classmethod
@@ -58,7 +61,7 @@ class CoProp:
         """The paper's policy: anchor at each segment's first frame, replace the others."""
         return cls(**{"fusion": "replace", **options})
 
-    def __call__(self, clip: Clip, base: Prediction | Adapter, *, mode: Literal["clip", "frame"] = "clip") -> Result:
+    def __call__(self, clip: Clip, base: Prediction | Adapter, *, mode: Mode = "clip") -> Result:
         """Refine the base model's prediction of one clip.
 
         Args:
@@ -67,20 +70,12 @@ class CoProp:
             mode: how an adapter is run: over the whole clip, or (the paper's use) at the keyframes alone.
 
         Raises:
+            CoPropError: ``base`` or ``mode`` is something else, or a part needs what this mode does not give.
             PredictionError: the prediction has not the clip's number of frames, holds NaN, or lies on its side.
         """
-        known: Prediction | None = None
         asked: tuple[int, ...] | None = None
-        if isinstance(base, Prediction):
-            known = base
-        elif mode == "clip":
-            known = base.predict(clip)
-        if known and known.num_frames != clip.num_frames:
-            raise PredictionError(
-                f"the prediction has {known.num_frames} frames, clip '{clip.clip_id}' {clip.num_frames} under the sampling "
-                f"'{clip.time_base.sampling}'. Choose the sampling that the masks were made with (uniform:RATE)."
-            )
-        points = self.control_points(clip, base=known)  # Eq. (1)
+        known = self._base_of(clip, base, mode)
+        points = check_points(self.control_points(clip, base=known), clip, by=self.control_points.name)  # Eq. (1)
         segments = points.segments(max_segment_frames=self.max_segment_frames)
         if known is None:
             assert isinstance(base, Adapter)
@@ -88,22 +83,39 @@ class CoProp:
             asked = tuple(segment.keyframe for segment in segments)
         shape = check_sides(known, clip)
         plan = self.fusion.plan(clip, known, points, segments, self.propagator)  # Eq. (2)
-        masks = self.propagator.propagate(clip, plan.tasks())  # Eq. (3)
+        carried = self.propagator.carry(clip, self.fusion.tasks(plan))  # Eq. (3)
         edits = FrameSpool()
-        for t, scores in plan.fuse(iter(masks)):
+        for edit in self.fusion.fuse(plan, carried):
+            t, scores = check_edit(edit, known, by=self.fusion.name)
             edits[t] = scores
         heard = (level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note)
         notes = (*clip.notes, *points.origin.notes, *shape, *filter(None, heard))
         changed = tuple(edits.indices)
         return Result(edited(known, edits), points, plan.segments, known, changed, notes, clip, asked)
 
+    def _base_of(self, clip: Clip, base: Any, mode: str) -> Prediction | None:
+        """The base prediction; ``None`` where an adapter shall be run at keyframes that are not yet known."""
+        if mode not in get_args(Mode):
+            raise unknown_name("mode", mode, get_args(Mode))
+        if isinstance(base, Prediction):
+            return check_count(base, clip)
+        if not isinstance(base, Adapter):
+            raise CoPropError(f"the base is a Prediction or an Adapter, got {type(base).__name__}. {_advice(base)}")
+        if mode == "clip":
+            return check_count(base.predict(clip), clip)
+        for part, asks in (
+            (self.fusion, self.fusion.needs_all_frames),
+            (self.control_points, self.control_points.wants_base),
+        ):
+            if asks:
+                raise CoPropError(
+                    f"'{part.name}' looks at the base model's answers of all frames; run the adapter with mode='clip', "
+                    "or take the policy 'replace' (CoProp.paper) and a generator that listens alone."
+                )
+        return None
+
     def _keyframes_only(self, clip: Clip, adapter: Adapter, segments: tuple[Segment, ...]) -> Prediction:
         """The paper's use of a base model: one run per keyframe, nothing for the frames in between."""
-        if self.fusion.needs_all_frames:
-            raise CoPropError(
-                f"the policy '{self.fusion.name}' compares all frames; run the adapter with mode='clip', "
-                "or take the policy 'replace' (CoProp.paper), which looks at keyframes alone."
-            )
         scores = FrameSpool()
         keyframes = [segment.keyframe for segment in segments]
         for start in range(0, len(keyframes), KEYFRAMES_AT_ONCE):
@@ -131,6 +143,13 @@ def _all_silent(points: ControlPoints, clip: Clip, edits: FrameSpool) -> str | N
         f"the whole clip is taken for silent ({heard}, by {points.origin.generator}); {done}. If it does sound, give "
         "its sound with audio=FILE, or control points that do not say silent"
     )
+
+
+def _advice(base: object) -> str:
+    """How to make a base of something else."""
+    if callable(base):
+        return "Wrap a function clip -> array: build_adapter('callable', function=…, kind=…)."
+    return "Read saved masks, or an array (T, H, W) or (T, K+1, H, W): read_prediction(…, clip=clip)."
 
 
 def edited(base: Prediction, edits: FrameSpool) -> Prediction:

@@ -3,7 +3,7 @@
 Classes stand in MMEngine's root registries, so that plain names work in every scope (``type='CoPropHook'``), and in
 the registries here, children of the root's, which ``type='coprop_plugin.CoPropHook'`` and ``_scope_`` look into.
 
-The parts of the project (``coprop_plugin.parts.PARTS``) are mirrored by one rule: ``type`` is the class's own name
+The parts of the project (``coprop_plugin.parts``) are mirrored by one rule: ``type`` is the class's own name
 (``control_points=dict(type='ChangePoint', penalty=…)``), or the part's (``type='changepoint'``).
 """
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.variants import Variant
+from coprop_plugin.weights.variants import Variant
 
 REFERENCE = Path(
     os.environ.get("COPROP_REFERENCE_DIR", Path(__file__).resolve().parents[1] / "../shared/reference")

@@ -18,11 +18,12 @@ from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig
 from coprop_plugin.adapters.avsegformer.adapter import VARIANTS as AVSEGFORMER
 from coprop_plugin.adapters.avsegformer.network import AVSegFormer
 from coprop_plugin.adapters.tpavi.network import TpaviNet
-from coprop_plugin.adapters.variants import Variant, load_variant
 from coprop_plugin.cli import checkpoint
 from coprop_plugin.cli.main import main
 from coprop_plugin.errors import CheckpointError
+from coprop_plugin.weights import catalogue
 from coprop_plugin.weights.checkpoint import read_state_dict
+from coprop_plugin.weights.variants import Variant, load_variant
 
 SMALL = AavsConfig(
     stage=1,
@@ -67,10 +68,10 @@ def one_catalogue():
             network = variant.make({})
         return variant if variant.part == "aavs" else replace(variant, make=lambda _: network)
 
-    known = [remembered(variant) for variant in checkpoint.catalogue()]
-    original, checkpoint.catalogue = checkpoint.catalogue, lambda: known
+    known = [remembered(variant) for variant in catalogue.catalogue()]
+    original, catalogue.catalogue = catalogue.catalogue, lambda: known
     yield
-    checkpoint.catalogue = original
+    catalogue.catalogue = original
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_what_keeps_a_file_from_the_nearest_model() -> None:
 
 def test_a_layout_of_several_variants_asks_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "coprop_plugin.adapters.variants.read_state_dict", lambda path, *, trust_pickle: signature(resnet_binary)
+        "coprop_plugin.weights.variants.read_state_dict", lambda path, *, trust_pickle: signature(resnet_binary)
     )
     with pytest.raises(
         CheckpointError, match=r"fits several variants of avsegformer: resnet50-s4, resnet50-ms3\..*variant="

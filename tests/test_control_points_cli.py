@@ -11,9 +11,9 @@ import soundfile
 import sounds
 
 from coprop_plugin.cli.main import main
-from coprop_plugin.cli.study_points import split_names
 from coprop_plugin.control_points.fixed import EveryK, NoChange, read_control_points
 from coprop_plugin.datasets.write import Simulation, write_dataset
+from coprop_plugin.parts import names_in
 from coprop_plugin.structures import ControlPoints
 from coprop_plugin.study.clips import Known
 from coprop_plugin.study.points import agreement, chunks
@@ -55,8 +55,8 @@ def test_points_under_another_sampling_and_generator(sound_file: Path, capsys: p
     [
         (["points", "nowhere.mp4"], "nowhere.mp4"),
         (["points", "FILE", "--control-points", "change-point"], "Did you mean 'changepoint'?"),
-        (["points", "FILE", "--control-points", "every_k"], "does not take these options"),
-        (["points", "FILE", "--control-points", "from_masks"], "need the base model's prediction"),
+        (["points", "FILE", "--control-points", "every_k"], "needs the option 'k'"),
+        (["points", "FILE", "--control-points", "from_masks"], "looks at a base model's masks"),
         (["study", "control-points", "--seeds", "9-3"], "--seeds is a range as 100-139, got '9-3'"),
         (["study", "control-points", "--seeds", "1", "--synthetic", "2"], "either --seeds A-B or --synthetic N"),
         (["study", "control-points", "--synthetic", "0"], "from 1 on, got 0"),
@@ -211,8 +211,8 @@ def test_agreement_by_hand() -> None:
 
 
 def test_names_with_options_are_split() -> None:
-    assert split_names("a,b:k=1,l=2,c") == ["a", "b:k=1,l=2", "c"]
-    assert split_names("file:path=x.json,none") == ["file:path=x.json", "none"]
+    assert names_in("a,b:k=1,l=2,c") == ["a", "b:k=1,l=2", "c"]
+    assert names_in("file:path=x.json,none") == ["file:path=x.json", "none"]
 
 
 @pytest.mark.needs("data")

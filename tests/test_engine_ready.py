@@ -21,7 +21,6 @@ from coprop_plugin.adapters.aavs.adapter import VARIANTS as AAVS
 from coprop_plugin.adapters.avsegformer.adapter import VARIANTS as AVSEGFORMER
 from coprop_plugin.adapters.catr.adapter import VARIANTS as CATR
 from coprop_plugin.adapters.tpavi.adapter import VARIANTS as TPAVI
-from coprop_plugin.adapters.variants import Variant
 from coprop_plugin.audio.vggish import VGGish
 from coprop_plugin.datasets.write import Simulation, write_dataset
 from coprop_plugin.engine.avsbench import AVSBenchDataset
@@ -29,6 +28,7 @@ from coprop_plugin.engine.config_files import config_names, find_config
 from coprop_plugin.engine.coprop_hook import CoPropHook
 from coprop_plugin.engine.run import read_config, test_config as run_test, train_config
 from coprop_plugin.errors import CheckpointError, CoPropError, PredictionError
+from coprop_plugin.weights.variants import Variant
 
 READY = [name for name in config_names() if not name.startswith("_base_")]
 PUBLISHED = [name for name in READY if name.split("/")[0] not in ("mmseg", "saved_masks")]

@@ -12,7 +12,7 @@ import coprop_plugin as cp
 from coprop_plugin.errors import CoPropError, PredictionError
 from coprop_plugin.fusion.base import add, erase
 from coprop_plugin.fusion.objects import Tracks
-from coprop_plugin.propagators.base import PropagationTask
+from coprop_plugin.propagators.base import PropagationTask, Propagator
 from coprop_plugin.propagators.flow import Flow
 from coprop_plugin.study.plug_in import evaluate
 
@@ -44,10 +44,8 @@ def test_a_late_model_is_mended_where_the_paper_keeps_the_stale_frame(binary: bo
     assert mended["M_J"] > before["M_J"] > paper["M_J"]
 
 
-class NoFlow:
+class NoFlow(Propagator):
     """A propagator that must not be asked."""
-
-    name = "none"
 
     def propagate(self, clip: cp.Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
         assert not list(tasks), "colours had settled it"
@@ -123,7 +121,7 @@ def test_a_model_run_at_keyframes_alone_gives_the_papers_result() -> None:
     by_frame, by_clip = refine(scenes.clip(), Model(), mode="frame"), refine(scenes.clip(), Model())
     assert asked == [segment.keyframe for segment in by_clip.segments]
     assert all((by_frame.prediction.frame(t) == by_clip.prediction.frame(t)).all() for t in range(10))
-    with pytest.raises(CoPropError, match="compares all frames"):
+    with pytest.raises(CoPropError, match="looks at the base model's answers of all frames"):
         method(scenes.STATES)(scenes.clip(), Model(), mode="frame")
 
 
@@ -149,7 +147,7 @@ def test_logits_and_hard_masks_are_refined_too() -> None:
 
 
 def test_frame_counts_must_agree() -> None:
-    with pytest.raises(PredictionError, match=r"the prediction has 3 frames.*uniform:RATE"):
+    with pytest.raises(PredictionError, match=r"the prediction: 3 frames, but clip .* has 10.*uniform:0\.3"):
         method(scenes.STATES)(scenes.clip(), scenes.prediction(scenes.STATES[:3]))
 
 

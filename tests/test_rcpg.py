@@ -281,11 +281,20 @@ def test_recorded_answers_run_the_command_line(tmp_path: Path, capsys: pytest.Ca
             "belong to --control-points rcpg, not to 'changepoint'",
         ),
         (["--control-points", "rcpg:replay=none.json"], "cannot be read from 'none.json'"),
-        (["--control-points", "rcpg:variant=two_step,model=x/y"], "unknown variant of rcpg"),
-        (["--control-points", "rcpg:decoding=some,model=x/y"], "unknown decoding"),
+        (
+            ["--control-points", "rcpg:variant=two_step,model=x/y"],
+            "variant is one of one_step, three_step, rcpg, got 'two_step'",
+        ),
+        (["--control-points", "rcpg:decoding=some,model=x/y"], "decoding is one of constrained, free"),
         (["--control-points", "rcpg:agreement=0,model=x/y"], "agreement is a whole number from 1 on, got 0"),
-        (["--control-points", "rcpg:agreement=2.5,model=x/y"], "agreement is a whole number from 1 on, got 2.5"),
-        (["--control-points", "rcpg:window_s=ten,model=x/y"], "window_s is a whole number from 1 on, got 'ten'"),
+        (
+            ["--control-points", "rcpg:agreement=2.5,model=x/y"],
+            "agreement is a whole number (of 63 bits at most), got 2.5",
+        ),
+        (
+            ["--control-points", "rcpg:window_s=ten,model=x/y"],
+            "window_s is a whole number (of 63 bits at most) or None, got 'ten'",
+        ),
         (["--control-points", "rcpg:num_examples=-1,model=x/y"], "num_examples is a whole number from 0 on, got -1"),
         (["--control-points", "rcpg:replay=a.json,device=cpu"], "need no model, no server and no options"),
     ],
@@ -307,7 +316,7 @@ def test_a_whole_benchmark_takes_the_same_words(tmp_path: Path, capsys: pytest.C
 
 
 def test_other_options_of_no_back_end_are_told(tmp_path: Path) -> None:
-    with pytest.raises(CoPropError, match="does not take these options"):
+    with pytest.raises(CoPropError, match="has no option 'wings'"):
         parts.build("control_points", {"name": "rcpg", "server": "http://127.0.0.1:1/v1", "wings": 2, "cache": "off"})
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.errors import CheckpointError, CoPropError
+from coprop_plugin.weights.catalogue import looks_like
 from coprop_plugin.weights.checkpoint import load_into, read_state_dict
-from coprop_plugin.weights.signatures import looks_like
 
 WEIGHTS = {"conv.weight": torch.arange(6.0).view(2, 3), "conv.steps": torch.tensor(7)}
 
@@ -250,13 +250,16 @@ class TestLoadInto:
     ("names", "model"),
     [
         (["patch_wise_id_bank.weight", "LSTT.layers.0.norm1.weight"], "aott"),
-        (["patch_wise_id_bank.weight", "LSTT.layers.0.linear_QV.weight", "encoder.layer1.0.conv1.weight"], "deaot"),
-        (["head.query_generator.query.weight", "backbone.patch_embed4.proj.weight"], r"AVSegFormer (PVT-v2)"),
-        (["model.model.pixel_level_module.encoder.x", "audio_proj.0.weight"], "AAVS (Stepping-Stones)"),
-        (["tpavi_b1.g.weight", "resnet.layer4_1.0.conv1.weight"], "AVSBench's TPAVI baseline (ResNet)"),
-        (["obj_queries.weight"], "CATR"),
-        (["features.0.weight", "embeddings.4.weight"], "VGGish"),
-        (["layer4.0.conv1.weight"], "a ResNet backbone"),
+        (
+            ["patch_wise_id_bank.weight", "LSTT.layers.0.linear_QV.weight", "encoder.layer1.0.conv1.weight"],
+            "r50_deaotl",
+        ),
+        (["head.query_generator.query.weight", "backbone.patch_embed4.proj.weight"], "avsegformer (pvt_v2_b5"),
+        (["model.model.pixel_level_module.encoder.x", "audio_proj.0.weight"], "aavs"),
+        (["tpavi_b1.g.weight", "resnet.layer4_1.0.conv1.weight"], "tpavi (resnet50"),
+        (["obj_queries.weight"], "catr"),
+        (["features.0.weight", "embeddings.4.weight"], "vggish"),
+        (["layer4.0.conv1.weight"], "backbone (resnet50)"),
     ],
 )
 def test_signatures(names: list[str], model: str) -> None:
@@ -273,7 +276,13 @@ def test_signatures_of_the_published_layouts(reference: Path) -> None:
     import json
 
     expected = {"aott": "aott", "r50_aotl": "r50_aotl", "swinb_aotl": "swinb_aotl", "r50_deaotl": "r50_deaotl"}
-    expected |= {"avsegformer_res50_s4": "AVSegFormer (ResNet)", "vggish": "VGGish", "pvt_v2_b5": "a PVT-v2 backbone"}
+    expected |= {
+        "avsegformer_res50_s4": "avsegformer (resnet50-s4 or resnet50-ms3)",
+        "vggish": "vggish",
+        "pvt_v2_b5": "backbone (pvt_v2_b5)",
+    }
     for layout, model in expected.items():
         entries = json.loads((reference / "layouts" / f"{layout}.json").read_text())["entries"]
-        assert looks_like({name: torch.empty(0) for name in entries}) == model
+        assert (
+            looks_like({name: torch.empty(entry["shape"], device="meta") for name, entry in entries.items()}) == model
+        )

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ...audio.vggish import VGGish
 from ...errors import CheckpointError, CoPropError
-from ...parts import build
+from ...parts import build, part
 from ...structures import AVSBENCH_CLASSES, BINARY, Clip, Prediction
+from ...weights.variants import Checkpoint, State, Variant, load_variant
 from ..base import Adapter, check_count
 from ..published import Batch, Precision, PublishedAdapter
 from ..sound import load_vggish
-from ..variants import Checkpoint, State, Variant, load_variant
 from .network import (
     LABEL_PX,
     POST_PX,
@@ -38,12 +38,20 @@ def _network(state: State, *, published: AavsConfig) -> Aavs:
     return Aavs(config_of(state, published))
 
 
+MARKS = "model.model.pixel_level_module.*"
 VARIANTS = (
-    Variant("aavs", "stage1", partial(_network, published=STAGE_1), (*UNUSED, *UNUSED_IN_STAGE_1)),
-    Variant("aavs", "stage2", partial(_network, published=STAGE_2), UNUSED),
+    Variant("aavs", "stage1", partial(_network, published=STAGE_1), (*UNUSED, *UNUSED_IN_STAGE_1), MARKS),
+    Variant("aavs", "stage2", partial(_network, published=STAGE_2), UNUSED, MARKS),
 )
 
 
+@part(
+    "adapter",
+    "aavs",
+    needs="checkpoint= and audio_checkpoint= (VGGish); stage 2 also first_stage=",
+    weights="published by the authors of Stepping Stones (ECCV 2024)",
+    example="checkpoint=avss.pth,first_stage=avs.pth,audio_checkpoint=vggish-10086976.pth",
+)
 class AavsAdapter(PublishedAdapter):
     """AAVS of "Stepping Stones" (ECCV 2024), Swin-B Mask2Former: stage 1 (binary) and stage 2 (70 classes).
 
@@ -68,7 +76,7 @@ class AavsAdapter(PublishedAdapter):
         CoPropError: stage 2 without ``first_stage``, or stage 1 with it.
     """
 
-    name = "aavs"
+    variants = VARIANTS
     frame_equals_clip = True
     own_labels = True
     size = (POST_PX, POST_PX)

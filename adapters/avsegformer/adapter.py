@@ -7,9 +7,10 @@ from pathlib import Path
 from torch import Tensor
 
 from ...errors import CoPropError
+from ...parts import part
 from ...structures import AVSBENCH_CLASSES, BINARY
+from ...weights.variants import Checkpoint, Variant, load_variant
 from ..published import Batch, Precision, PublishedAdapter
-from ..variants import Checkpoint, Variant, load_variant
 from .config import variant_of_config
 from .network import UNUSED, AVSegFormer, Backbone
 
@@ -23,12 +24,20 @@ def _variant(backbone: Backbone, task: str) -> Variant:
         f"{backbone}-{task}",
         lambda _: AVSegFormer(backbone=backbone, classes=CLASSES[task]),
         tuple(name for name in UNUSED if backbone == "resnet50" or not name.startswith("backbone.")),
+        marks="head.query_generator.query.weight",
     )
 
 
 VARIANTS = tuple(_variant(backbone, task) for backbone in BACKBONES for task in CLASSES)
 
 
+@part(
+    "adapter",
+    "avsegformer",
+    needs="checkpoint=",
+    weights="published by the authors of AVSegFormer (AAAI 2024, Apache-2.0)",
+    example="checkpoint=AVSegFormer_pvt2_ms3.pth,variant=pvt_v2_b5-ms3",
+)
 class AVSegFormerAdapter(PublishedAdapter):
     """AVSegFormer (AAAI 2024), PVT-v2-B5 or ResNet-50, for S4, MS3 (binary) or AVSS (70 classes).
 
@@ -49,7 +58,7 @@ class AVSegFormerAdapter(PublishedAdapter):
         CoPropError: a config of another model, or one that contradicts ``variant``.
     """
 
-    name = "avsegformer"
+    variants = VARIANTS
     frame_equals_clip = True
 
     def __init__(

@@ -8,14 +8,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...audio.vggish import VGGish
+from ...parts import part
+from ...weights.variants import Checkpoint, Variant, load_variant
 from ..published import Batch, Precision, PublishedAdapter
 from ..sound import load_vggish
-from ..variants import Checkpoint, Variant, load_variant
 from .network import CLIP_FRAMES, UNUSED, Catr, choose_mask
 
-VARIANTS = (Variant("catr", "pvt_v2_b5", lambda _: Catr(), UNUSED),)
+VARIANTS = (Variant("catr", "pvt_v2_b5", lambda _: Catr(), UNUSED, marks="obj_queries.weight"),)
 
 
+@part(
+    "adapter",
+    "catr",
+    needs="checkpoint= and audio_checkpoint= (VGGish)",
+    weights="none are published; a training of CATR's own code (ACM MM 2023)",
+    example="checkpoint=catr.pth,audio_checkpoint=vggish-10086976.pth",
+)
 class CatrAdapter(PublishedAdapter):
     """CATR (ACM MM 2023), PVT-v2-B5, binary masks.
 
@@ -35,7 +43,7 @@ class CatrAdapter(PublishedAdapter):
         CheckpointError: a file is missing or does not fit.
     """
 
-    name = "catr"
+    variants = VARIANTS
     frame_equals_clip = False
     together = CLIP_FRAMES
     prepared = True

@@ -7,10 +7,11 @@ from pathlib import Path
 from torch import Tensor
 
 from ...audio.vggish import VGGish
+from ...parts import part
 from ...structures import AVSBENCH_CLASSES, BINARY
+from ...weights.variants import Checkpoint, Variant, load_variant
 from ..published import Batch, Precision, PublishedAdapter
 from ..sound import load_vggish
-from ..variants import Checkpoint, Variant, load_variant
 from .network import GROUP_FRAMES, UNUSED, Backbone, TpaviNet
 
 BACKBONES: tuple[Backbone, ...] = ("resnet50", "pvt_v2_b5")
@@ -23,12 +24,20 @@ def _variant(backbone: Backbone, task: str) -> Variant:
         f"{backbone}-{task}",
         lambda _: TpaviNet(backbone=backbone, classes=CLASSES[task]),
         tuple(name for name in UNUSED if backbone == "resnet50" or not name.startswith("resnet.")),
+        marks="tpavi_b1.g.weight",
     )
 
 
 VARIANTS = tuple(_variant(backbone, task) for backbone in BACKBONES for task in CLASSES)
 
 
+@part(
+    "adapter",
+    "tpavi",
+    needs="checkpoint= and audio_checkpoint= (VGGish)",
+    weights="published by the authors of AVSBench (ECCV 2022, Apache-2.0)",
+    example="checkpoint=tpavi.pth,audio_checkpoint=vggish-10086976.pth,variant=resnet50-ms3",
+)
 class TpaviAdapter(PublishedAdapter):
     """TPAVI, the AVSBench baseline (ECCV 2022), ResNet-50 or PVT-v2-B5, for S4, MS3 (binary) or AVSS (70 classes).
 
@@ -48,7 +57,7 @@ class TpaviAdapter(PublishedAdapter):
         CheckpointError: a file is missing or does not fit.
     """
 
-    name = "tpavi"
+    variants = VARIANTS
     frame_equals_clip = False
     together = GROUP_FRAMES
 

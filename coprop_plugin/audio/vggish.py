@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import CoPropError
 from ..structures import Sound
 from ..weights.checkpoint import load_into, read_state_dict
+from ..weights.variants import State, Variant
 from .resample import resample
 
 RATE_HZ = 16000
@@ -119,3 +120,17 @@ def quantise(embedding: np.ndarray, eigenvectors: np.ndarray, means: np.ndarray)
     """
     projected = (embedding - means.reshape(1, -1)) @ eigenvectors.T
     return np.rint((projected.clip(-PCA_CLIP, PCA_CLIP) + PCA_CLIP) * 255 / (2 * PCA_CLIP)).astype(np.uint8)
+
+
+def _pca(_: State) -> nn.Module:
+    """The published PCA beside the network; no AVS model applies it."""
+    module = nn.Module()
+    module.register_parameter("pca_eigen_vectors", nn.Parameter(torch.zeros(128, 128)))
+    module.register_parameter("pca_means", nn.Parameter(torch.zeros(128)))
+    return module
+
+
+VARIANTS = (
+    Variant("vggish", "vggish", lambda _: VGGish(), marks="embeddings.4.weight"),
+    Variant("vggish_pca", "vggish_pca", _pca, marks="pca_eigen_vectors"),
+)

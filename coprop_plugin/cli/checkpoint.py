@@ -14,7 +14,7 @@ from .terminal import say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..adapters.variants import Fit, Variant
+    from ..weights.variants import Fit
 
 HELP = "Say which published model a weights file fits, or write its weights as safetensors (nothing in it is run)."
 EXAMPLES = (
@@ -70,7 +70,9 @@ def inspect(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
     ``mmseg`` tells that the names are those of an mmsegmentation model; only its config says which one.
     """
-    fits = [variant.fit(state) for variant in catalogue()]
+    from ..weights import catalogue
+
+    fits = [variant.fit(state) for variant in catalogue.catalogue()]
     exact = [fit for fit in fits if fit.exact]
     nearest = min(fits, key=lambda fit: (-fit.shared, fit.distance))
     return {
@@ -116,42 +118,3 @@ def as_text(findings: Mapping[str, Any]) -> str:
     elif not findings["fits"]:
         lines.append("  fits nothing: no model known here has an entry of these names and shapes")
     return "\n".join(lines)
-
-
-def catalogue() -> list[Variant]:
-    """Everything that reads a published layout: base models, propagators, audio networks, backbones."""
-    from torch import nn
-
-    from ..adapters.aavs.adapter import VARIANTS as AAVS
-    from ..adapters.avsegformer.adapter import VARIANTS as AVSEGFORMER
-    from ..adapters.catr.adapter import VARIANTS as CATR
-    from ..adapters.tpavi.adapter import VARIANTS as TPAVI
-    from ..adapters.variants import Variant
-    from ..audio.vggish import VGGish
-    from ..layers.pvt_v2 import PvtV2B5
-    from ..layers.resnet import UNUSED, ResNet50
-    from ..propagators.aot.config import MODELS
-    from ..propagators.aot.network import AOTNetwork
-
-    def propagator(name: str) -> Variant:
-        return Variant(name, name, lambda _: AOTNetwork(MODELS[name]), ("LSTT.mask_token", "*.relative_position_index"))
-
-    def pca(_: Mapping[str, Tensor]) -> nn.Module:
-        import torch
-
-        module = nn.Module()
-        module.register_parameter("pca_eigen_vectors", nn.Parameter(torch.zeros(128, 128)))
-        module.register_parameter("pca_means", nn.Parameter(torch.zeros(128)))
-        return module
-
-    return [
-        *AVSEGFORMER,
-        *TPAVI,
-        *CATR,
-        *AAVS,
-        *map(propagator, MODELS),
-        Variant("vggish", "vggish", lambda _: VGGish()),
-        Variant("vggish_pca", "vggish_pca", pca),
-        Variant("backbone", "pvt_v2_b5", lambda _: PvtV2B5(), ("head.*",)),
-        Variant("backbone", "resnet50", lambda _: ResNet50(), UNUSED),
-    ]

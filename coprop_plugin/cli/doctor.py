@@ -55,7 +55,7 @@ def examine() -> dict[str, dict[str, Any]]:
         "decoders": {"PyAV": _import("av"), "decord": _import("decord"), "soundfile": _import("soundfile")},
         "shared libraries": {"libGL": ctypes.util.find_library("GL") or "not found (only needed by some cv2 builds)"},
         "owners": {module: _owners(module) for module in ("cv2", "mmcv")},
-        "third-party adapters": _adapters(),
+        "parts of other packages": _third_party(),
         "caches": {
             "language-model answers": str(cache_folder()),
             "Hugging Face": os.environ.get("HF_HOME", str(Path.home() / ".cache/huggingface")),
@@ -98,8 +98,18 @@ def _owners(module: str) -> str:
     return ", ".join(owners) or "none"
 
 
-def _adapters() -> dict[str, Any]:
+def _third_party() -> dict[str, Any]:
+    """The entry points of all kinds; none is loaded."""
     from .. import parts
 
-    found = {point.name: point.value for point in parts.third_party("adapter")}
-    return found or {"none": "(entry-point group coprop_plugin.adapters)"}
+    own = {
+        kind: {name for part in parts.all_parts(kind) if not part.package for name in part.names}
+        for kind in parts.KINDS
+    }
+    found = {
+        f"{kind}: {point.name}": f"{point.value} (by {parts.package_of(point)})"
+        + (" HIDDEN by ours of the same name" if point.name in own[kind] else "")
+        for kind in parts.KINDS
+        for point in parts.points_of(kind)
+    }
+    return found or {"none": f"(entry-point groups {', '.join(parts.GROUPS.values())})"}

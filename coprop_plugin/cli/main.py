@@ -22,6 +22,7 @@ from .terminal import close_stdout, open_streams, say
 
 VERBS = {
     "refine": "mend the masks of one clip",
+    "parts": "list adapters, generators, propagators and policies, or show one with its options",
     "points": "find the control points of a clip's sound",
     "annotate": "write a benchmark's training clips as examples for an audio language model",
     "score": "score saved predictions against the truth, under named protocols",

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .. import parts
 from ..errors import CoPropError
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def add_base(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("base model")
     group.add_argument("--masks", metavar="PATH", help="saved predictions: a folder of PNGs, or an npz/npy file")
     add_reading(group)
-    group.add_argument("--adapter", metavar="NAME[:k=v,…]", help="run a base model instead of reading masks")
+    group.add_argument(
+        "--adapter",
+        metavar="NAME[:k=v,…]",
+        help=f"run a base model instead of reading masks; {names_of('adapter')}",
+    )
     group.add_argument("--adapter-config", metavar="FILE", help="its config file (mmseg runs it as Python code)")
     group.add_argument("--adapter-checkpoint", metavar="FILE", help="its weights")
     group.add_argument(
@@ -56,16 +61,52 @@ def add_reading(group: Any) -> None:
 
 def add_method(parser: argparse.ArgumentParser) -> None:
     """The parts of the method."""
-    group = parser.add_argument_group("method")
-    group.add_argument(
-        "--control-points", metavar="NAME[:k=v,…]", default="changepoint", help="generator, or file:path=points.json"
-    )
+    group = parser.add_argument_group("method", parts.RULE)
+    add_generator(group)
     add_language(group)
-    group.add_argument("--propagator", metavar="NAME[:k=v,…]", default="flow", help="flow, hold, or a learned one")
+    add_propagator(group)
     group.add_argument("--propagator-checkpoint", metavar="FILE", help="weights of a learned propagator")
     group.add_argument(
-        "--fusion", metavar="NAME", default="consensus", help="consensus (default), or replace: the paper's policy"
+        "--fusion",
+        metavar="NAME[:k=v,…]",
+        default="consensus",
+        help=f"policy (default: consensus; the paper's: replace); {names_of('fusion')}",
     )
+
+
+def add_generator(group: Any) -> None:
+    """Where control points come from."""
+    group.add_argument(
+        "--control-points",
+        metavar="NAME[:k=v,…]",
+        default="changepoint",
+        help=f"generator (default: changepoint), or file:path=points.json; {names_of('control_points')}",
+    )
+
+
+def add_propagator(group: Any) -> None:
+    """What carries masks."""
+    group.add_argument(
+        "--propagator", metavar="NAME[:k=v,…]", default="flow", help=f"default: flow; {names_of('propagator')}"
+    )
+
+
+def names_of(kind: parts.Kind) -> str:
+    """All names of a kind, for a flag's help; no part is imported."""
+    return f"one of {', '.join(parts.names(kind))} (coprop parts {kind})"
+
+
+def parsed(kind: parts.Kind, given: Any) -> dict[str, Any]:
+    """A part that a flag or a run file names, as a dict.
+
+    Raises:
+        CoPropError: it is neither an option string nor a mapping.
+    """
+    if isinstance(given, str):
+        return parts.parse(given, kind=kind)
+    if isinstance(given, dict):
+        return dict(given)
+    raise CoPropError(f"{kind} is NAME, NAME:option=value,… or a mapping with a name; got {given!r}.")
 
 
 def add_language(group: Any) -> None:
@@ -142,9 +183,12 @@ def ids_of(text: str | None) -> dict[int, int] | None:
     if text is None:
         return None
     try:
-        return {int(a): int(b) for a, b in (pair.split(":") for pair in text.split(","))}
+        pairs = [(int(a), int(b)) for a, b in (pair.split(":") for pair in text.split(","))]
     except ValueError as error:
         raise CoPropError(f"--ids maps file values to classes as 1:11,2:40; got '{text}'.") from error
+    if len(dict(pairs)) < len(pairs):
+        raise CoPropError(f"--ids names a file value twice: '{text}'; each stands for one class.")
+    return dict(pairs)
 
 
 def base_of(args: argparse.Namespace, clip: Clip) -> Any:
@@ -153,12 +197,9 @@ def base_of(args: argparse.Namespace, clip: Clip) -> Any:
         raise CoPropError("name the base model's answers: either --masks PATH (saved) or --adapter NAME (to be run).")
     if args.masks:
         return prediction_of(args.masks, args, clip)
-    from .. import parts
-    from ..adapters.base import build_adapter
-
-    options = parts.parse(args.adapter) if isinstance(args.adapter, str) else dict(args.adapter)
+    options = parsed("adapter", args.adapter)
     options |= {k: v for k, v in (("config", args.adapter_config), ("checkpoint", args.adapter_checkpoint)) if v}
-    return build_adapter(**options)
+    return parts.build("adapter", options)
 
 
 def prediction_of(path: str, args: argparse.Namespace, clip: Clip) -> Prediction:
@@ -174,13 +215,11 @@ def control_points_of(args: argparse.Namespace) -> Any:
     Raises:
         CoPropError: a language model is named for a generator that asks none.
     """
-    from .. import parts
-
     given = args.control_points
     named = {k: v for k, v in (("model", args.lm_model), ("server", args.lm_server)) if v}
     if not named:
         return given
-    generator = parts.parse(given) if isinstance(given, str) else dict(given)
+    generator = parsed("control_points", given)
     if generator.get("name") != "rcpg":
         raise CoPropError(
             f"--lm-model and --lm-server belong to --control-points rcpg, not to '{generator.get('name')}'."
@@ -190,10 +229,9 @@ def control_points_of(args: argparse.Namespace) -> Any:
 
 def method_of(args: argparse.Namespace) -> CoProp:
     """The method that the flags name."""
-    from .. import parts
     from ..coprop import CoProp
 
-    propagator = parts.parse(args.propagator) if isinstance(args.propagator, str) else dict(args.propagator)
+    propagator = parsed("propagator", args.propagator)
     if args.propagator_checkpoint:
         propagator["checkpoint"] = args.propagator_checkpoint
     return CoProp(control_points=control_points_of(args), propagator=propagator, fusion=args.fusion)

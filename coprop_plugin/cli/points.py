@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from .. import parts
+from ..errors import CoPropError
 from . import options
 from .terminal import console
 
@@ -24,20 +26,23 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options.add_clip(parser)
-    parser.add_argument(
-        "--control-points", metavar="NAME[:k=v,…]", default="changepoint", help="generator (default: changepoint)"
-    )
-    options.add_language(parser)
+    group = parser.add_argument_group("method", parts.RULE)
+    options.add_generator(group)
+    options.add_language(group)
     parser.add_argument("-o", "--out", metavar="FILE", help="write them as JSON, for --control-points file:path=FILE")
     options.add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import parts
+    from ..control_points.base import check_points
 
     generator = parts.build("control_points", options.control_points_of(args))
+    if generator.wants_base:
+        raise CoPropError(
+            f"'{generator.name}' looks at a base model's masks, and none are given here; coprop refine has them."
+        )
     clip = clip_or_sound(args)
-    points = generator(clip)
+    points = check_points(generator(clip), clip, by=generator.name)
     if args.out:
         from ..files import atomic_write
 

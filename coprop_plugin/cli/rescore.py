@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .. import parts
 from ..errors import CoPropError
 from . import options
 from .terminal import console, say
@@ -122,14 +123,12 @@ def _engine(args: argparse.Namespace) -> Engine:
 
 def _method(args: argparse.Namespace) -> dict[str, Any]:
     """The parts as the manifest keeps them: names resolved to dicts."""
-    from .. import parts
-
-    given = {
+    given: dict[parts.Kind, Any] = {
         "control_points": options.control_points_of(args),
         "propagator": args.propagator,
         "fusion": args.fusion,
     }
-    method = {k: parts.parse(v) if isinstance(v, str) else dict(v) for k, v in given.items()}
+    method: dict[str, Any] = {kind: options.parsed(kind, value) for kind, value in given.items()}
     if args.propagator_checkpoint:
         method["propagator"]["checkpoint"] = args.propagator_checkpoint
     return method

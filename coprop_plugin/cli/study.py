@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
-from . import study_points
+from ..parts import Kind, names_in
+from . import options, study_points
 from .terminal import console
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     plug_in.add_argument("--kind", default="moc", help="kind of synthetic clips (moc)")
     plug_in.add_argument("--size", type=int, default=224, help="side of synthetic frames in pixels (224)")
     plug_in.add_argument("--composed", metavar="DIR", help="composed clips, NAME.mp4 with NAME.json")
-    for name, text in (("simulators", "faults"), ("generators", "control points"), ("propagators", "propagators")):
-        plug_in.add_argument(f"--{name}", metavar="A,B,…", help=f"{text} to compare (default: all)")
+    plug_in.add_argument("--simulators", metavar="A,B,…", help="faults to compare (default: all)")
+    flags: dict[str, Kind] = {"generators": "control_points", "propagators": "propagator", "policies": "fusion"}
+    for flag, kind in flags.items():
+        plug_in.add_argument(
+            f"--{flag}", metavar="A,B,…", help=f"to compare (default: all that need nothing); {options.names_of(kind)}"
+        )
     plug_in.add_argument("--strengths", metavar="1,2", default="1,2", help="of the faults")
     plug_in.add_argument("--json", action="store_true", help="print JSON")
     points = kinds.add_parser("control-points", help="control points against the truth", allow_abbrev=False)
@@ -47,12 +52,9 @@ def run(args: argparse.Namespace) -> int:
     from ..study import plug_in
 
     chosen = {
-        name: _names(getattr(args, name), default)
-        for name, default in (
-            ("simulators", plug_in.SIMULATORS),
-            ("generators", plug_in.GENERATORS),
-            ("propagators", plug_in.PROPAGATORS),
-        )
+        name: tuple(names_in(given))
+        for name in ("simulators", "generators", "propagators", "policies")
+        if (given := getattr(args, name))
     }
     strengths = [int(s) for s in args.strengths.split(",")]
     rows = plug_in.run(
@@ -84,10 +86,6 @@ def seeds_of(text: str) -> range:
     if not (first.isdigit() and (last or first).isdigit()):
         raise CoPropError(f"--seeds is a range as 100-139, got '{text}'.")
     return range(int(first), int(last or first) + 1)
-
-
-def _names(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(text.split(",")) if text else default
 
 
 def _render(told: list[dict[str, Any]]) -> None:

@@ -15,7 +15,6 @@ from .study_points_tables import render
 if TYPE_CHECKING:
     from ..study.clips import Known
 
-GENERATORS = "changepoint,cosine-logmel,none"
 FIRST_SEED = 100
 
 
@@ -51,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     bases.add_argument(
         "--simulators", metavar="A,B,…", help="simulated base models of synthetic and composed clips, as lag:1,linger:1"
     )
-    bases.add_argument("--propagator", metavar="NAME[:k=v,…]", default="flow", help="flow, hold, or a learned one")
+    options.add_propagator(bases)
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
 
 
@@ -60,7 +59,8 @@ def _add_generators(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--generators",
         metavar="A,B,…",
-        help=f"NAME[:k=v,…] each, or truth (default: {GENERATORS}); from_masks looks at the base models",
+        help="NAME[:k=v,…] each, or truth (default: all that need nothing; those that look at a base model where one is "
+        f"named); {options.names_of('control_points')}",
     )
     group.add_argument(
         "--table-2b", action="store_true", help="add the paper's table 2(b): cosine, and rcpg in its three variants"
@@ -136,7 +136,7 @@ def generators_of(args: argparse.Namespace) -> dict[str, Any]:
     from .. import parts
     from ..study.points import TRUTH
 
-    texts = split_names(args.generators or ("" if args.table_2b else GENERATORS))
+    texts = parts.names_in(args.generators or "") or ([] if args.table_2b else _ready(args))
     if args.table_2b:
         cosine = f"cosine:checkpoint={args.vggish}" if args.vggish else "cosine-logmel"
         texts += [cosine, "rcpg:variant=one_step", "rcpg:variant=three_step", "rcpg:variant=rcpg"]
@@ -147,33 +147,28 @@ def generators_of(args: argparse.Namespace) -> dict[str, Any]:
         "examples": args.examples,
     }
     given = {option: value for option, value in named.items() if value}
-    if given and not any(parts.parse(text)["name"] == "rcpg" for text in texts):
+    if given and not any(text.partition(":")[0] == "rcpg" for text in texts):
         raise CoPropError("--lm-model, --lm-server, --lm-replay and --examples are for rcpg; name it in --generators.")
     made = {}
     for text in dict.fromkeys(texts):
-        part = parts.parse(text)
-        made[text] = None if text == TRUTH else parts.build("control_points", part, **_taken(part, given))
+        taken = given if text.partition(":")[0] == "rcpg" else {}
+        made[text] = None if text == TRUTH else parts.build("control_points", text, **taken)
     return made
 
 
-def _taken(part: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    return given if part["name"] == "rcpg" else {}
+def _ready(args: argparse.Namespace) -> list[str]:
+    """The generators that need nothing; those that want a base model's prediction where one is named."""
+    from .. import parts
+
+    found = parts.ready("control_points")
+    if args.simulators or args.predictions:
+        return found
+    return [name for name in found if not parts.build("control_points", name).wants_base]
 
 
 def _answers_by(generators: dict[str, Any], row: dict[str, Any]) -> str | None:
     """Which language model a row's answers are from."""
     return getattr(getattr(generators.get(row["generator"]), "model", None), "description", None)
-
-
-def split_names(text: str) -> list[str]:
-    """``"a,b:k=1,l=2,c"`` as ``["a", "b:k=1,l=2", "c"]``: an option belongs to the name before it."""
-    names: list[str] = []
-    for item in filter(None, text.split(",")):
-        if names and "=" in item and ":" not in item.partition("=")[0]:
-            names[-1] += f",{item}"
-        else:
-            names.append(item)
-    return names
 
 
 def clip_sets(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[Known]]]:

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..audio.level import level_of
 from ..audio.log_mel import HOPS_PER_S, log_mel
+from ..parts import part
 from ..structures import Clip, ControlPoints, Origin, Prediction, Sound, TimeBase
+from .base import ControlPointGenerator
 from .cells import CELLS_PER_S, listen
 from .segmentation import SILENT, Prices, best_segments, change_probabilities, segment_costs
 
@@ -20,7 +22,8 @@ STRETCH_CELLS = 60 * CELLS_PER_S  # longer sounds are heard in overlapping stret
 SAME_CHANGE_S = 0.25  # how far apart two hypotheses of one change may lie, for its confidence
 
 
-class ChangePoint:
+@part("control_points", "changepoint", takes=("control_points.segmentation:Prices",), example="change=8")
+class ChangePoint(ControlPointGenerator):
     """Where the timbre of the sound changes, or silence begins or ends.
 
     The cheapest segmentation of the whole sound, exact up to a minute;
@@ -30,8 +33,6 @@ class ChangePoint:
     Args:
         prices: those that shall differ from the tuned ones, by name.
     """
-
-    name = "changepoint"
 
     def __init__(self, **prices: float) -> None:
         self.prices = Prices(**prices)  # type: ignore[arg-type]

@@ -10,7 +10,9 @@ import numpy as np
 from ..audio.level import level_of
 from ..audio.log_mel import FLOOR_DB, HOPS_PER_S, log_mel
 from ..errors import CoPropError
+from ..parts import part
 from ..structures import Clip, ControlPoints, Origin, Prediction, Sound
+from .base import ControlPointGenerator
 
 Features = Callable[[Clip], np.ndarray]
 
@@ -20,7 +22,14 @@ PAPER_THRESHOLD = 0.8  # the paper gives neither features nor threshold; this is
 LOG_MEL_THRESHOLD = 0.9977
 
 
-class Cosine:
+@part(
+    "control_points",
+    "cosine",
+    needs="features, or VGGish's weights",
+    weights="vggish-10086976.pth (torchvggish, Apache-2.0), which comes with published AVS code",
+    example="checkpoint=vggish-10086976.pth,threshold=0.7",
+)
+class Cosine(ControlPointGenerator):
     """A frame is a control point if its feature's cosine with the frame before is under a threshold.
 
     Args:
@@ -31,8 +40,6 @@ class Cosine:
     Raises:
         CoPropError: VGGish without its weights, an unknown name, or a threshold out of range.
     """
-
-    name = "cosine"
 
     def __init__(
         self,
@@ -62,14 +69,13 @@ class Cosine:
         return ControlPoints(flags, origin=Origin(self.name))
 
 
+@part("control_points", "cosine-logmel")
 class CosineLogMel(Cosine):
-    """The same on log-mel features, which need no weights.
+    """As ``cosine`` on log-mel features, which need no weights.
 
     Args:
         threshold: by default the one fitted on synthetic clips.
     """
-
-    name = "cosine-logmel"
 
     def __init__(self, *, threshold: float = LOG_MEL_THRESHOLD) -> None:
         super().__init__(features=frame_log_mel, threshold=threshold)

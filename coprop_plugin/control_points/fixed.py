@@ -8,19 +8,41 @@ import numpy as np
 
 from ..errors import CoPropError
 from ..files import read_text
+from ..parts import part
 from ..structures import Clip, ControlPoints, Origin, Prediction
+from .base import ControlPointGenerator, check_points
 
 MAX_FILE_BYTES = 64 << 20  # many hours of 25 flags a second with their confidence
 
 
-class FromFile:
+class Given(ControlPointGenerator):
+    """Control points that are known already.
+
+    Args:
+        points: of the one clip that they belong to.
+    """
+
+    name = "given"
+
+    def __init__(self, points: ControlPoints) -> None:
+        self.points = points
+
+    def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
+        """The points themselves; nothing is looked at.
+
+        Raises:
+            CoPropError: not one flag a frame of the clip.
+        """
+        return check_points(self.points, clip, by=self.points.origin.generator)
+
+
+@part("control_points", "file", example="path=points.json")
+class FromFile(ControlPointGenerator):
     """Control points that were saved, or written by a person: JSON as ``coprop points`` writes it, or a list of 0 and 1.
 
     Args:
         path: the file.
     """
-
-    name = "file"
 
     def __init__(self, *, path: str | Path) -> None:
         self.path = Path(path)
@@ -31,13 +53,7 @@ class FromFile:
         Raises:
             CoPropError: no such file, not control points, or not one flag a frame of the clip.
         """
-        points = read_control_points(self.path)
-        if len(points) != clip.num_frames:
-            raise CoPropError(
-                f"'{self.path}' holds {len(points)} control-point flags, clip '{clip.clip_id}' has {clip.num_frames} "
-                f"frames under the sampling '{clip.time_base.sampling}'; there is one flag a frame."
-            )
-        return points
+        return check_points(read_control_points(self.path), clip, by=f"'{self.path}'")
 
 
 def read_control_points(path: str | Path) -> ControlPoints:
@@ -53,14 +69,13 @@ def read_control_points(path: str | Path) -> ControlPoints:
         raise CoPropError(f"'{path}': {error}") from error
 
 
-class EveryK:
+@part("control_points", "every_k", example="k=5")
+class EveryK(ControlPointGenerator):
     """A control point every k frames, whatever sounds: a baseline.
 
     Args:
         k: frames a segment, 1 or more.
     """
-
-    name = "every_k"
 
     def __init__(self, *, k: int) -> None:
         if not isinstance(k, int) or k < 1:
@@ -72,10 +87,9 @@ class EveryK:
         return ControlPoints(np.arange(clip.num_frames) % self.k == 0, origin=Origin(self.name))
 
 
-class NoChange:
+@part("control_points", "none")
+class NoChange(ControlPointGenerator):
     """One segment: nothing ever changes. The baseline that is right for three quarters of MS3's videos."""
-
-    name = "none"
 
     def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
         """The first frame only; nothing is looked at."""

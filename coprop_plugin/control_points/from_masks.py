@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CoPropError, PredictionError
-from ..parts import build
+from ..parts import build, part
 from ..structures import Clip, ControlPoints, Origin, Prediction, change_flags, class_sets
+from .base import ControlPointGenerator
 
 PREDICTED_MIN_AREA = 0.001  # of the frame: a smaller class is a speck; in a truth each pixel was meant
 TRUE_MIN_AREA_PX = 1
 
 
-class FromMasks:
+@part("control_points", "from_masks", example="truth=masks/")
+class FromMasks(ControlPointGenerator):
     """Class sets of the base prediction's label maps, or of a truth's (for studies: true control points).
 
     Fills ``silent`` (nothing shown) and ``categories`` (the classes' names, where the prediction has them).
@@ -29,13 +31,12 @@ class FromMasks:
         CoPropError: ``min_area`` is not positive.
     """
 
-    name = "from_masks"
-
     def __init__(self, *, truth: Prediction | str | Path | None = None, min_area: float | None = None) -> None:
-        self.truth = truth
-        self.min_area = min_area or (PREDICTED_MIN_AREA if truth is None else TRUE_MIN_AREA_PX)
-        if self.min_area < 0:
+        if min_area is not None and min_area <= 0:
             raise CoPropError(f"min_area is a share of the frame below 1, or pixels from 1 on; got {min_area}.")
+        self.truth = truth
+        self.wants_base = truth is None
+        self.min_area = min_area or (PREDICTED_MIN_AREA if truth is None else TRUE_MIN_AREA_PX)
 
     def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
         """Look at every frame's labels.

@@ -12,8 +12,10 @@ import numpy as np
 from ..audio.level import level_of, raised
 from ..audio.resample import resample
 from ..errors import CoPropError, unknown_name
+from ..parts import part
 from ..structures import AVSBENCH_NAMES, Clip, ControlPoints, Origin, Prediction
 from ..weights.pretrained import load_model, load_processor, model_folder, read_config
+from .base import ControlPointGenerator
 from .segmentation import best_segments
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ _NEVER = 1e9
 Tag = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
-class Tagger:
+@part("control_points", "tagger", needs="a tagger model: a folder or hub id", example="model=MODEL_DIR")
+class Tagger(ControlPointGenerator):
     """Probabilities of sound classes in each second, by AST or CLAP through transformers, and change-points on them.
 
     Needs neither prompts nor a large model. Fills ``categories`` (classes of a mean probability from ``NAMED_FROM``
@@ -48,8 +51,6 @@ class Tagger:
     Raises:
         CoPropError: no such model, another kind of model, or options out of range.
     """
-
-    name = "tagger"
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Tagger:
             raise CoPropError(f"labels are for CLAP; a model of the kind '{kind}' has its own classes.")
         self.kind, self.change, self.device, self.batch_size = kind, change, device, batch_size
         self.labels = tuple(labels or AVSBENCH_NAMES[1:])
-        self.calls = 0
+        self.calls: int = 0
         self._loaded: tuple[Tag, int, tuple[str, ...]] | None = None
 
     def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:

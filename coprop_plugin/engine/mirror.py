@@ -1,7 +1,7 @@
 """The parts of the project in MMEngine's way of naming: ``dict(type='ClassName', option=…)``.
 
-One rule: ``type`` is the name of the class (or function) that ``parts.PARTS`` names, or the part's own name; a part
-of a third party has its own name alone. Nothing is imported before it is built.
+One rule: ``type`` is the name of the part's class (or function), or one of the part's own names. Nothing is imported
+before it is built.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from .. import parts
-from ..errors import CoPropError, unknown_name
+from ..errors import unknown_name
 
 SCOPE = "coprop_plugin"
 
@@ -21,8 +21,10 @@ def mirrored(kind: parts.Kind) -> Registry:
     """A registry with a maker for every part of a kind, under both its names; more can be registered by users."""
     registry = Registry(kind, scope=SCOPE)
     for name in parts.names(kind):
-        own = parts.PARTS[kind].get(name, "").rpartition(":")[2]
-        registry.register_module(name=sorted({name, own} - {""}), module=_maker(kind, name))
+        registry.register_module(name=name, module=_maker(kind, name))
+    for part in parts.all_parts(kind):
+        if part.class_name not in registry.module_dict:  # a name of ours is not taken by another package's class
+            registry.register_module(name=part.class_name, module=_maker(kind, part.name))
     return registry
 
 
@@ -62,11 +64,10 @@ def build_part(kind: parts.Kind, given: Any) -> Any:
     }
     if "type" not in options:
         return parts.build(kind, options)
-    make = _registered(kind, options.pop("type"))
-    try:
-        return make(**options)
-    except TypeError as error:
-        raise CoPropError(f"{kind} '{given['type']}' does not take these options ({options}): {error}") from error
+    made_by = _registered(kind, options.pop("type"))
+    return (
+        made_by(**options) if made_by in REGISTRIES[kind].module_dict.values() else parts.make(kind, made_by, options)
+    )
 
 
 def built_parts(given: Mapping[parts.Kind, Any]) -> dict[str, Any]:

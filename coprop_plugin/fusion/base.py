@@ -1,47 +1,98 @@
-"""What a fusion policy plans, and how frames are edited."""
+"""What a fusion policy is asked, and what it answers; and how frames are edited."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from ..propagators.base import PropagationTask, Propagator
+from ..errors import CoPropError
+from ..propagators.base import Carried, PropagationTask, Propagator
 from ..structures import Clip, ControlPoints, Prediction, Segment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """What to propagate and what to make of it.
+    """What a policy decided for one clip: data alone. A policy adds what it needs in a subclass of its own.
 
     Attributes:
         segments: the clip's segments with their anchors.
-        tasks: makes the propagation tasks, one after the other.
-        fuse: takes the propagated masks in the order of the tasks; yields ``(t, (K+1, H, W) probability)`` for
-            the frames that change, in ascending order of t. All other frames stay as the base model left them.
+        base: what the base model said.
         note: what was found, in words (empty: nothing worth telling).
     """
 
     segments: tuple[Segment, ...]
-    tasks: Callable[[], Iterable[PropagationTask]]
-    fuse: Callable[[Iterator[np.ndarray]], Iterator[tuple[int, np.ndarray]]]
+    base: Prediction
     note: str = ""
 
 
-class FusionPolicy(Protocol):
-    """Decides which frames' masks are trusted, and how base and propagated masks become the refined prediction.
+Decided = TypeVar("Decided", bound=Plan)
+Edit = tuple[int, np.ndarray]  # a frame t and its new (K+1, H, W) float32 probabilities
 
-    ``needs_all_frames``: the base model must have answered for every frame (else for the keyframes only).
+
+class FusionPolicy(ABC, Generic[Decided]):
+    """Which frames' masks are trusted, and how base and propagated masks become the refined prediction.
+
+    Asked in this order: :meth:`plan`, :meth:`tasks`, :meth:`fuse`. A policy keeps nothing of a clip: all that one step
+    hands to the next is in the plan, and in what a task is ``about``.
+
+    Attributes:
+        name: what users call it; set by ``@part``.
+        needs_all_frames: the base model must have answered for every frame (else for the keyframes only).
     """
 
-    name: str
-    needs_all_frames: bool
+    name: str = "unnamed"
+    needs_all_frames: bool = True
 
+    @abstractmethod
     def plan(
         self, clip: Clip, base: Prediction, points: ControlPoints, segments: tuple[Segment, ...], propagator: Propagator
-    ) -> Plan: ...
+    ) -> Decided:
+        """What to do with a clip.
+
+        Args:
+            clip: frames, sound, time base.
+            base: ``(T, K+1, H, W)``; without ``needs_all_frames`` its keyframes alone may be read.
+            points: the control points, with confidence where the generator gives one.
+            segments: the stretches between them, no anchor chosen yet; long ones are cut.
+            propagator: what will carry masks; a policy may use it to follow objects.
+        """
+
+    @abstractmethod
+    def tasks(self, plan: Decided) -> Iterable[PropagationTask]:
+        """The propagations that the plan wants, made one after the other as they are taken."""
+
+    @abstractmethod
+    def fuse(self, plan: Decided, carried: Iterable[Carried]) -> Iterator[Edit]:
+        """The frames that change, in ascending order; all others stay as the base model left them.
+
+        Args:
+            plan: what was decided.
+            carried: each task with its ``(stop - start, K+1, H, W)`` masks, in the order of the tasks; read them one
+                after the other.
+
+        Yields:
+            ``(t, (K+1, H, W) float32 probability)`` at the base prediction's size.
+        """
+
+
+def check_edit(edit: Edit, base: Prediction, *, by: str) -> Edit:
+    """The edit, if the base prediction has such a frame and scores of this shape.
+
+    Raises:
+        CoPropError: it has not.
+    """
+    t, scores = edit
+    wanted = (len(base.class_ids) + 1, *base.size)
+    if not 0 <= t < base.num_frames or np.shape(scores) != wanted:
+        raise CoPropError(
+            f"the policy '{by}' changes frame {t} to an array {np.shape(scores)}; frames are 0 to {base.num_frames - 1}, "
+            f"their scores {wanted}."
+        )
+    return edit
 
 
 def erase(scores: np.ndarray, channel: int, mask: np.ndarray) -> np.ndarray:

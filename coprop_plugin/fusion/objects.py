@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from ..masks.areas import min_area_px
 from ..masks.probability import probabilities
 from ..propagators.base import PropagationTask, Propagator
+from ..propagators.flow import Flow
 from ..structures import Clip, Prediction
 
 MAX_ABSENCE_FRAMES = 12  # a track that was not shown for so long is given up
@@ -37,7 +38,10 @@ class Objects(Protocol):
 
 def objects_of(clip: Clip, base: Prediction, propagator: Propagator) -> Objects:
     """Classes of a semantic prediction, tracks of a binary one."""
-    return Tracks(clip, base, propagator) if base.binary else Classes(base)
+    if not base.binary:
+        return Classes(base)
+    # Following asks frame by frame; a propagator with a session wants all tasks of a clip at once.
+    return Tracks(clip, base, propagator if propagator.session == "task" else Flow())
 
 
 class Classes:
@@ -137,7 +141,7 @@ def _regions(foreground: np.ndarray, *, min_area_px: int) -> list[np.ndarray]:
 def _follow(clip: Clip, tracks: list[_Track], t: int, propagator: Propagator) -> list[np.ndarray]:
     """``(H, W) bool``: where each track should be in frame t."""
     tasks = [PropagationTask(track.last, t + 1, track.last, np.stack([1 - track.mask, track.mask])) for track in tracks]
-    return [masks[-1, 1] > 0.5 for masks in propagator.propagate(clip, tasks)]
+    return [masks[-1, 1] > 0.5 for _, masks in propagator.carry(clip, tasks)]
 
 
 def _surely_same(colours: np.ndarray, known: np.ndarray) -> bool:

@@ -15,11 +15,13 @@ overlapping windows under one common shift.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
+
+from ..errors import CoPropError, unknown_name
 
 MAX_UNITS = 10  # 2**10 on/off patterns an object are tried in a window
 OVERLAP_UNITS = 4
@@ -35,6 +37,25 @@ class Costs:
     shift: float = 2.2  # the model is late or early at all
     shift_frame: float = 0.07  # and for each frame of it
     sounding_in_silence: float = 1.6  # a frame that the sound calls silent holds a sounding object
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not isinstance(value, int | float) or not np.isfinite(value) or value < 0:
+                raise CoPropError(f"the price '{item.name}' is a number from 0 on, got {value!r}.")
+
+    @classmethod
+    def named(cls, prices: Mapping[str, float]) -> Costs:
+        """The fitted prices, some of them set anew.
+
+        Raises:
+            CoPropError: a price that there is not.
+        """
+        known = [item.name for item in fields(cls)]
+        for name in prices:
+            if name not in known:
+                raise unknown_name("price of consensus", name, known)
+        return cls(**prices)
 
     def scaled(self, factor: float) -> Costs:
         """All prices but those of the shift, times a factor."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CoPropError
+from ..weights.variants import Variant
 
 SMALLEST_PX = 29  # below it a spatial-reduction kernel no longer fits its map
 
@@ -134,3 +135,6 @@ class PvtV2B5(nn.Module):
             x = self.get_submodule(f"norm{i}")(tokens).permute(0, 3, 1, 2)
             maps.append(x)
         return maps
+
+
+VARIANTS = (Variant("backbone", "pvt_v2_b5", lambda _: PvtV2B5(), ("head.*",), marks="*patch_embed4.proj.weight"),)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..weights.variants import Variant
+
 Norm = Callable[[int], nn.Module]
 CHANNELS = (256, 512, 1024, 2048)
 UNUSED = ("layer3_2.*", "layer4_2.*")
@@ -64,3 +66,6 @@ class ResNet50(nn.Module):
             x = layer(x)
             maps.append(x)
         return maps
+
+
+VARIANTS = (Variant("backbone", "resnet50", lambda _: ResNet50(), UNUSED, marks="*layer4*.0.conv1.weight"),)

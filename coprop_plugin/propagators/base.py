@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..errors import CoPropError
 from ..structures import Clip
 
+if TYPE_CHECKING:
+    from ..weights.variants import Variant
 
-@dataclass(frozen=True)
+Session = Literal["task", "clip"]
+
+
+@dataclass(frozen=True, eq=False)
 class PropagationTask:
     """Carry one mask through the frames ``[start, stop)`` of a clip, forwards and backwards from its anchor.
 
@@ -22,6 +30,7 @@ class PropagationTask:
         mask: ``(K+1, H, W) float32``, probability in [0, 1], background first. K counts the objects of this
             task (classes or tracks: the propagator does not care), H and W may differ from the frames' size.
         categories: names of what sounds in the range, for propagators guided by text (``None``: not known).
+        about: what the asker wants to find again beside the answer; no propagator looks at it.
     """
 
     start: int
@@ -29,6 +38,7 @@ class PropagationTask:
     anchor: int
     mask: np.ndarray
     categories: tuple[str, ...] | None = None
+    about: Any = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.anchor < self.stop:
@@ -45,18 +55,70 @@ class PropagationTask:
         return not (self.mask[1:] > self.mask[0]).any()
 
 
-class Propagator(Protocol):
-    """Anchor masks, frames and sound in; masks of the other frames out (paper section 3.4)."""
+Carried = tuple[PropagationTask, np.ndarray]  # a task and its (stop - start, K+1, H, W) masks
 
-    name: str
 
+class Propagator(ABC):
+    """Anchor masks, frames and sound in; masks of the other frames out (paper section 3.4).
+
+    Every task begins with an empty memory. What is kept between tasks (encoded frames, flows) is the propagator's own,
+    bounded, given up with its clip, and changes no answer.
+
+    Attributes:
+        name: what users call it; set by ``@part``.
+        variants: the published layouts that it reads, for ``coprop checkpoint inspect``; none without weights.
+        session: what a propagator holds open. ``"task"``: nothing beyond one task, so tasks of several clips may be
+            mixed. ``"clip"``: a session over a clip's frames (as trackers of transformers have it), so all tasks of a
+            clip are given in one call of :meth:`propagate`, one clip after the other; a session ends with its call.
+    """
+
+    name: str = "unnamed"
+    variants: tuple[Variant, ...] = ()
+    session: Session = "task"
+
+    @abstractmethod
     def propagate(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
-        """One ``(stop - start, K+1, H, W) float32`` probability array per task, in order.
+        """One ``(stop - start, K+1, H, W) float32`` probability array per task, in order, at the mask's size.
 
         Tasks are taken from the iterable as they are needed, so that a long clip's masks are never all held;
         an implementation may read ahead and work on several at once. At the anchor the mask itself comes back.
+
+        Raises:
+            CoPropError: a task outside the clip (:func:`check_range`).
         """
-        ...
+
+    def propagate_many(self, tasks: Iterable[tuple[Clip, PropagationTask]]) -> Iterator[np.ndarray]:
+        """As :meth:`propagate`, for tasks of several clips; a propagator that can mix clips overrides this."""
+        for _, of_clip in groupby(tasks, key=lambda pair: id(pair[0])):
+            first = next(of_clip)
+            yield from self.propagate(first[0], (task for _, task in chain([first], of_clip)))
+
+    def carry(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[Carried]:
+        """Each task with its masks, however far the propagator reads ahead.
+
+        Raises:
+            CoPropError: an answer of another shape than its task wants, too few answers, or too many.
+        """
+        waiting: deque[PropagationTask] = deque()
+
+        def taken() -> Iterator[PropagationTask]:
+            for task in tasks:
+                waiting.append(task)
+                yield task
+
+        for masks in self.propagate(clip, taken()):
+            if not waiting:
+                raise CoPropError(f"the propagator '{self.name}' gave more answers than it took tasks.")
+            task = waiting.popleft()
+            wanted = (len(task), *task.mask.shape)
+            if np.shape(masks) != wanted:
+                raise CoPropError(
+                    f"the propagator '{self.name}' answered frames [{task.start}, {task.stop}) of clip '{clip.clip_id}' "
+                    f"with an array {np.shape(masks)}; the task wants {wanted}."
+                )
+            yield task, masks
+        if waiting:
+            raise CoPropError(f"the propagator '{self.name}' left {len(waiting)} tasks without an answer.")
 
 
 def check_range(clip: Clip, task: PropagationTask) -> PropagationTask:

@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 
 from ..errors import CoPropError
+from ..parts import part
 from ..structures import Clip
-from .base import PropagationTask, check_range
+from .base import PropagationTask, Propagator, check_range
 
 
-class Flow:
+@part("propagator", "flow", example="max_side_px=480")
+class Flow(Propagator):
     """OpenCV's DIS optical flow with forward-backward consistency.
 
     From one clip frame to the next the flow is chained through the video's frames in between (at AVSBench's one
@@ -31,8 +33,6 @@ class Flow:
         consistency_px: the forward-backward distance (at ``max_side_px`` scale) at which the trust is halved.
         cache_bytes: bound of the flows kept for a clip that is propagated several times.
     """
-
-    name = "flow"
 
     def __init__(
         self,

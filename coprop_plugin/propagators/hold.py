@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ..parts import part
 from ..structures import Clip
-from .base import PropagationTask, check_range
+from .base import PropagationTask, Propagator, check_range
 
 
-class Hold:
+@part("propagator", "hold")
+class Hold(Propagator):
     """Repeat the anchor mask in every frame of the range: the lower bound for any propagator."""
-
-    name = "hold"
 
     def propagate(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
         for task in tasks:

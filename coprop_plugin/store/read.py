@@ -24,7 +24,20 @@ from .scores import is_score_file, read_scores
 
 @dataclass(frozen=True)
 class Said:
-    """What the user said of saved files; see ``read_prediction`` for the meaning of each."""
+    """What the user said of saved files; more of each at ``read_prediction``.
+
+    Attributes:
+        kind: ``probability``, ``logit`` or ``hard``.
+        ids: what the files hold -> class id, as ``{1: 11, 2: 41}``.
+        classes: ``binary`` (the default), ``avsbench``, or the class ids.
+        ignore: the value of ignored pixels, often 255.
+        first_index: the number of the first file, where it is neither 0 nor 1.
+        entry: the array to take from a file that holds several.
+        off_palette: colours of no class: ``refuse``, or ``background``.
+
+    Raises:
+        CoPropError: an unknown kind or rule, or numbers out of range.
+    """
 
     kind: Kind | None = None
     ids: Mapping[int, int] | None = None
@@ -36,6 +49,8 @@ class Said:
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
+        if self.first_index is not None and self.first_index < 0:
+            raise PredictionError(f"first_index is the number of the first file, 0 or more; got {self.first_index}.")
         if self.off_palette not in get_args(OffPalette):
             raise unknown_name("off_palette option", self.off_palette, get_args(OffPalette))
 

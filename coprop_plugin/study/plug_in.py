@@ -22,9 +22,7 @@ from .cases import Case
 
 METRICS = ("alignment", "M_J", "excess_flicker")
 SIMULATORS = ("perfect", "lag", "linger", "early", "flicker", "ignore_sound", "coarse", "leak")
-GENERATORS = ("truth", "from_masks", "changepoint", "cosine-logmel")
-PROPAGATORS = ("hold", "flow")
-POLICIES = ("replace", "consensus")
+TRUTH = "truth"  # stands among the generators for the true control points
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,18 @@ def evaluate(prediction: Prediction, truth: Prediction, points: ControlPoints) -
 
 
 def settings(
-    simulators: Sequence[str], strengths: Sequence[int], generators: Sequence[str], propagators: Sequence[str]
+    simulators: Sequence[str],
+    strengths: Sequence[int],
+    generators: Sequence[str],
+    propagators: Sequence[str],
+    policies: Sequence[str],
 ) -> Iterator[Setting]:
     """Every combination, each base model's own row first; ``perfect`` has one strength."""
     for simulator in simulators:
         for strength in strengths if simulator != "perfect" else strengths[:1]:
             yield Setting(simulator, strength)
             for generator in generators:
-                for policy in POLICIES:
+                for policy in policies:
                     for propagator in propagators:
                         yield Setting(simulator, strength, generator, propagator, policy)
 
@@ -83,28 +85,33 @@ def run(
     *,
     simulators: Sequence[str] = SIMULATORS,
     strengths: Sequence[int] = (1, 2),
-    generators: Sequence[str] = GENERATORS,
-    propagators: Sequence[str] = PROPAGATORS,
+    generators: Sequence[str] | None = None,
+    propagators: Sequence[str] | None = None,
+    policies: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Evaluate every setting on every clip; clips are made and let go one after the other."""
-    rows = {s: Row(s) for s in settings(simulators, strengths, generators, propagators)}
+    """Evaluate every setting on every clip; clips are made and let go one after the other.
+
+    Generators (with ``truth``), propagators and policies are by default all that need nothing (``parts.ready``).
+    """
+    generators = generators or [TRUTH, *parts.ready("control_points")]
+    propagators = propagators or parts.ready("propagator")
+    policies = policies or parts.ready("fusion")
+    rows = {s: Row(s) for s in settings(simulators, strengths, generators, propagators, policies)}
     tools = {name: parts.build("propagator", name) for name in propagators}
+    asked = {name: parts.build("control_points", name) for name in generators if name != TRUTH}
     shown: dict[tuple[str, int], list[np.ndarray]] = {}
     sounding, segments = [], []
     for case in cases:
         progress(case.name)
         sounding.append(np.asarray(case.scene.sounding))
         segments.append(case.points.segments())
-        found = {name: _points(name, case) for name in generators if name != "from_masks"}
+        found = {name: asked[name](case.clip) for name in asked if not asked[name].wants_base}
+        found |= {TRUTH: case.points}
         for (simulator, strength), base in _bases(case, rows):
             shown.setdefault((simulator, strength), []).append(objects_shown(base, case.scene))
             _note(rows[Setting(simulator, strength)], evaluate(base, case.truth, case.points))
-            points = found | {
-                name: parts.build("control_points", name)(case.clip, base=base)
-                for name in generators
-                if name == "from_masks"
-            }
+            points = found | {name: asked[name](case.clip, base=base) for name in asked if asked[name].wants_base}
             for setting, row in rows.items():
                 if (setting.simulator, setting.strength) != (simulator, strength) or setting.policy is None:
                     continue
@@ -117,10 +124,6 @@ def run(
     for row in rows.values():
         row.bound = within_segment_bound(shown[row.setting.simulator, row.setting.strength], sounding, segments)
     return list(rows.values())
-
-
-def _points(name: str, case: Case) -> ControlPoints:
-    return case.points if name == "truth" else parts.build("control_points", name)(case.clip)
 
 
 def _bases(case: Case, rows: dict[Setting, Row]) -> Iterator[tuple[tuple[str, int], Prediction]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..control_points.from_masks import FromMasks
+from ..control_points.base import ControlPointGenerator
 from ..errors import CoPropError
 from ..metrics.control_points import TOLERANCES, changes, list_sums, point_scores
 from ..metrics.onsets import paired
@@ -41,17 +41,16 @@ class Tally:
     calls: int | None = None
     fallbacks: int = 0
 
-    def ask(self, generator: Any, clips: Sequence[Known], *, base: Prediction | None = None) -> list[ControlPoints]:
+    def ask(
+        self, generator: ControlPointGenerator, clips: Sequence[Known], *, base: Prediction | None = None
+    ) -> list[ControlPoints]:
         """Run the generator on some clips and note how it did; ``base`` is given to each."""
-        calls, wall_s, cpu_s = getattr(generator, "calls", None), time.perf_counter(), time.process_time()
-        if hasattr(generator, "many"):
-            found = generator.many([known.clip for known in clips], bases=[base] * len(clips))
-        else:
-            found = [generator(known.clip, base=base) for known in clips]
+        calls, wall_s, cpu_s = generator.calls, time.perf_counter(), time.process_time()
+        found = generator.many([known.clip for known in clips], bases=[base] * len(clips))
         self.wall_s += time.perf_counter() - wall_s
         self.cpu_s += time.process_time() - cpu_s
         if calls is not None:
-            self.calls = (self.calls or 0) + generator.calls - calls
+            self.calls = (self.calls or 0) + (generator.calls or 0) - calls
         for points, known in zip(found, clips, strict=True):
             self._note(points, known)
         return found
@@ -97,7 +96,7 @@ class Tally:
         }
 
 
-def agreement(generator: Any, clips: Iterable[Known]) -> dict[str, Any]:
+def agreement(generator: ControlPointGenerator, clips: Iterable[Known]) -> dict[str, Any]:
     """Run one generator on clips and score it; see :meth:`Tally.row`."""
     tally = Tally()
     for chunk in chunks(clips):
@@ -107,25 +106,27 @@ def agreement(generator: Any, clips: Iterable[Known]) -> dict[str, Any]:
 
 def compare(
     clips: Iterable[Known],
-    generators: Mapping[str, Any],
+    generators: Mapping[str, ControlPointGenerator | None],
     *,
     propagation: Propagation | None = None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[dict[str, Any]]:
     """Rows of all generators on the same clips; what they do to base predictions is noted in ``propagation``.
 
-    ``from_masks`` has a row for every base model. Clips are read and let go, some at a time.
+    A generator that wants the base prediction (``from_masks``) has a row for every base model; ``None`` stands for the
+    true points. Clips are read and let go, some at a time.
 
     Raises:
-        CoPropError: no clips, or ``from_masks`` without a base model.
+        CoPropError: no clips, or a generator that wants a base model without one.
     """
     tallies: dict[str, Tally] = {}
-    on_masks = {name for name, generator in generators.items() if _looks_at_base(generator)}
+    asked = {name: generator for name, generator in generators.items() if generator is not None}
+    on_masks = {name for name, generator in asked.items() if generator.wants_base}
     found: dict[str, list[ControlPoints]] = {}
     for chunk in chunks(clips):
         found = {TRUTH: [known.points for known in chunk]}
-        for name in [n for n in generators if n not in on_masks and n != TRUTH]:
-            found[name] = tallies.setdefault(name, Tally()).ask(generators[name], chunk)
+        for name in [name for name in asked if name not in on_masks]:
+            found[name] = tallies.setdefault(name, Tally()).ask(asked[name], chunk)
         for i, known in enumerate(chunk):
             if on_masks and not known.bases:
                 raise CoPropError(f"{min(on_masks)} looks at a base model's masks; name --simulators or --predictions.")
@@ -135,16 +136,12 @@ def compare(
                 points = {name: found[name][i] for name in generators if name not in on_masks}
                 for name in on_masks:
                     tally = tallies.setdefault(f"{name} on {base_name}", Tally())
-                    (points[name],) = tally.ask(generators[name], [known], base=base)
+                    (points[name],) = tally.ask(asked[name], [known], base=base)
                 if propagation is not None:
                     propagation.add(known, base_name, base, {name: points[name] for name in generators})
     if not found:
         raise CoPropError("there are no clips to compare control points on.")
     return [{"generator": name, **tally.row()} for name, tally in tallies.items()]
-
-
-def _looks_at_base(generator: Any) -> bool:
-    return isinstance(generator, FromMasks) and generator.truth is None
 
 
 def chunks(clips: Iterable[Known]) -> Iterator[list[Known]]:

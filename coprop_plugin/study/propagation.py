@@ -18,7 +18,6 @@ from ..metrics.protocols import Scorer, score
 from ..structures import ControlPoints, Prediction
 from .clips import Known
 
-POLICIES = ("replace", "consensus")  # the paper's, and the default
 PROTOCOL = "avsbench"
 
 PUBLISHED_SOURCE = (
@@ -48,11 +47,11 @@ class Propagation:
 
     Attributes:
         propagator: as ``CoProp`` takes it.
-        policies: fusion policies.
+        policies: fusion policies; all that need nothing.
     """
 
     propagator: Any = "flow"
-    policies: Sequence[str] = POLICIES
+    policies: Sequence[str] = field(default_factory=lambda: parts.ready("fusion"))
     scorers: dict[tuple[str, str, str], Scorer] = field(default_factory=dict)
     alignments: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
 
@@ -93,7 +92,7 @@ class Propagation:
                     "base": base,
                     "control_points": generator,
                     "policy": policy or "base",
-                    "propagator": str(getattr(self.propagator, "name", self.propagator)) if policy else "",
+                    "propagator": self.propagator.name if policy else "",
                     "protocol": scores["protocol"],
                     "clips": len(own),
                     "M_J": 100 * scores["M_J"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import re
 import warnings
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, CoPropError
 from .inert import INERT_GLOBALS
-from .signatures import looks_like
 
 CONTAINERS = ("state_dict", "model", "model_state_dict")  # where training scripts keep the weights, in this order
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
@@ -79,7 +79,8 @@ def load_into(
         _listed("of another shape", mismatched),
     ]
     if any(problems):
-        found = looks_like(state)
+        # By its name: the catalogue knows all parts, and these load their weights here.
+        found = importlib.import_module("coprop_plugin.weights.catalogue").looks_like(state)
         hint = f" These look like the weights of {found}." if found else " No model known here has such names."
         raise CheckpointError(
             f"{what} does not fit {type(module).__name__}: {'; '.join(filter(None, problems))}.{hint} "

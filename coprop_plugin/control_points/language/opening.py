@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CoPropError
+from ...parts import Option, check, options_of
 from .cache import AnswerCache, Cached
 from .model import AudioLanguageModel
 from .replay import Replay
@@ -30,8 +31,7 @@ def open_model(
         options: of the back-end.
 
     Raises:
-        CoPropError: nothing is named, or too much.
-        TypeError: an option that the back-end does not have.
+        CoPropError: nothing is named, or too much; an option that the back-end does not have, or of another type.
     """
     if secret := {name for name in options if "key" in name.lower() or name.lower() == "token"}:
         raise CoPropError(f"'{min(secret)}' is no option: a key comes from the environment alone, COPROP_LM_KEY.")
@@ -47,10 +47,12 @@ def open_model(
     elif server is not None:
         from .server import ServerModel
 
+        check("rcpg with a server", options, _optional(ServerModel))
         opened = ServerModel(server, model=None if model is None else str(model), **options)
     elif model is not None:
         from .local import LocalModel
 
+        check("rcpg with a model that runs here", options, _optional(LocalModel))
         opened = LocalModel(model, **options)
     else:
         raise CoPropError(
@@ -60,3 +62,8 @@ def open_model(
     if str(cache) == "off":
         return Cached(opened, None)
     return Cached(opened, AnswerCache(None if str(cache) == "default" else cache))
+
+
+def _optional(back_end: type[AudioLanguageModel]) -> list[Option]:
+    """The options of a back-end beside what names the model."""
+    return [option for option in options_of(back_end) if not option.required and option.name != "model"]

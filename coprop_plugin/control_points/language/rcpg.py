@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ... import parts
 from ...errors import CoPropError, unknown_name
+from ...parts import build, part
 from ...structures import Clip, ControlPoints, Origin, Prediction
+from ..base import ControlPointGenerator
 from . import prompts
 from .document import Document, read_document
 from .model import Answer, AudioLanguageModel, BitList, Message, ModelError, Request, audio_sha256, model_audio
@@ -49,7 +50,14 @@ class Talk:
         return (*self.messages, Message("user", question, "none" if self.messages else "heard"))
 
 
-class RCPG:
+@part(
+    "control_points",
+    "rcpg",
+    needs="an audio language model: a folder, a hub id, a server or recorded answers",
+    takes=("control_points.language.local:LocalModel", "control_points.language.server:ServerModel"),
+    example="model=MODEL_DIR,examples=D.json",
+)
+class RCPG(ControlPointGenerator):
     """Ask an audio language model, second by second, where the set of sounding objects changes.
 
     A malformed answer is asked for once more with a changed prompt; then the fallback generator stands in, and
@@ -73,8 +81,6 @@ class RCPG:
     Raises:
         CoPropError: no model is named or found, or an option is out of range.
     """
-
-    name = "rcpg"
 
     def __init__(
         self,
@@ -104,11 +110,12 @@ class RCPG:
         self.variant, self.num_examples, self.agreement = variant, num_examples, agreement
         self.decoding, self.window_s, self.overlap_s = decoding, window_s, overlap_s
         self.document = read_document(examples) if isinstance(examples, str | Path) else examples
-        self.fallback = None if fallback is None else parts.build("control_points", fallback)
+        self.fallback = None if fallback is None else build("control_points", fallback)
+        self.wants_base = self.fallback is not None and self.fallback.wants_base
         self.model = open_model(model, server=server, replay=replay, cache=cache, **options)
 
     @property
-    def calls(self) -> int:
+    def calls(self) -> int:  # type: ignore[override]
         """Questions that went to the model so far; kept and recorded answers are none."""
         return self.model.calls
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from ...errors import CheckpointError, CoPropError
+from ...parts import part
 from ...structures import Clip
 from ...weights.checkpoint import check_finite, read_state_dict
 from ...weights.device import choose_device
-from ..base import PropagationTask, check_range
+from ..base import PropagationTask, Propagator, check_range
 from ..guides import AudioFeatures, make_guide
 from .config import config_of
 from .engine import Engine
@@ -27,9 +28,27 @@ from .preprocess import MAX_SIDE_PX, most_likely, nearest
 from .runs import Run, runs_of
 from .runtime import Precision, check_precision, inference, prepare
 from .stream import Stream
+from .variants import VARIANTS
 
 
-class AOT:
+@part(
+    "propagator",
+    "aot",
+    presets={
+        "aott": "AOT-T: MobileNetV2, one layer, remembers the anchor and the last frame; the fastest.",
+        "aots": "AOT-S: MobileNetV2, two layers, remembers the anchor and the last frame.",
+        "aotb": "AOT-B: MobileNetV2, three layers, remembers the anchor and the last frame.",
+        "aotl": "AOT-L: MobileNetV2, three layers, remembers every fifth frame.",
+        "r50_aotl": "R50-AOT-L: ResNet-50, three layers, remembers every fifth frame; the paper's propagator.",
+        "swinb_aotl": "SwinB-AOT-L: Swin-B, three layers, remembers every fifth frame; the most exact and the slowest.",
+        "r50_deaotl": "R50-DeAOT-L: ResNet-50, three gated layers, remembers every fifth frame.",
+    },
+    preset_option="model",
+    needs="checkpoint=, published weights or some trained here",
+    weights="published by the authors of AOT and DeAOT",
+    example="checkpoint=R50_AOTL.pth",
+)
+class AOT(Propagator):
     """AOT or DeAOT, with the sound inserted where the checkpoint holds an audio insert (paper section 3.4).
 
     Each task begins with an empty memory. Up to ``batch`` tasks advance in lock step, forwards and backwards at
@@ -57,6 +76,8 @@ class AOT:
         CheckpointError: no checkpoint, or one that is unsafe, damaged or of another model.
     """
 
+    variants = VARIANTS
+
     def __init__(
         self,
         model: str = "r50_aotl",
@@ -75,7 +96,8 @@ class AOT:
         if batch < 1 or max_side_px < 32:
             raise CoPropError(f"AOT takes batch >= 1 and max_side_px >= 32, got {batch} and {max_side_px}.")
         config = config_of(model)
-        self.name, self._batch = model, batch
+        self.name: str = model
+        self._batch = batch
         self._device, self._precision = choose_device(device), check_precision(precision)
         if checkpoint is None:
             raise CheckpointError(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, unknown_name
-from ..weights.checkpoint import load_into, read_state_dict
+from .checkpoint import load_into, read_state_dict
 
 State = Mapping[str, Tensor]
 Checkpoint = str | Path | State
@@ -29,17 +29,27 @@ class Variant:
         name: what ``variant=`` calls it; variants of one layout differ in how their data are prepared, or not at all.
         make: the network for a state dict (most look the same for every one); cheap on the meta device.
         unused: shell patterns of names that published files hold and no output depends on.
+        marks: a name that files of this model hold and those of others do not, as a shell pattern.
     """
 
     part: str
     name: str
     make: Callable[[State], nn.Module]
     unused: tuple[str, ...] = ()
+    marks: str = ""
+
+    def expected(self, state: State) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the network's entries."""
+        with torch.device("meta"):
+            return {name: tuple(value.shape) for name, value in self.make(state).state_dict().items()}
+
+    def is_marked(self, state: State) -> bool:
+        """Whether a state dict holds the name that tells this model from others."""
+        return bool(self.marks) and any(fnmatchcase(name, self.marks) for name in state)
 
     def fit(self, state: State) -> Fit:
         """How far a state dict is from this variant."""
-        with torch.device("meta"):
-            expected = {name: tuple(value.shape) for name, value in self.make(state).state_dict().items()}
+        expected = self.expected(state)
         given = {name: tuple(value.shape) for name, value in state.items()}
         known = {name for name in given if name in expected or not self._ignores(name)}
         return Fit(
