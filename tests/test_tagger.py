@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from coprop_plugin import parts
+from coprop_plugin.control_points import ears
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.control_points.tagger import Tagger, change_points
 from coprop_plugin.errors import CoPropError
-from coprop_plugin.structures import Clip, Sound
+from coprop_plugin.structures import Clip, Prediction, Sound
 
 
 def noisy_clip(seconds: float = 6, *, rate_hz: int = 16000, sampling: str = "avsbench") -> Clip:
@@ -105,10 +106,13 @@ def test_no_other_cut_is_cheaper(n: int, seed: int, change: float) -> None:
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
 def test_ast_gives_probabilities_of_each_second(ast_folder: Path, rate_hz: int) -> None:
     clip = noisy_clip(rate_hz=rate_hz)
-    chances, labels = Tagger(model=ast_folder).tags(clip)
-    assert chances.shape == (6, 3) and labels == ("Dog", "Silence", "Piano")
-    alone, _ = Tagger(model=ast_folder, batch_size=1).tags(clip)
-    assert np.allclose(alone, chances, atol=1e-5)
+    tags = Tagger(model=ast_folder).tags(clip)
+    chances = tags.probabilities
+    assert chances.shape == (6, 3) and tags.labels == ("Dog", "Silence", "Piano")
+    alone = Tagger(model=ast_folder, batch_size=1).tags(clip)
+    assert np.allclose(alone.probabilities, chances, atol=1e-5)
+    fine = Tagger(model=ast_folder, hop_s=0.5).tags(clip)
+    assert len(fine.logits) == 12 and np.allclose(fine.windows_s[3], [1.5, 2.0])
     assert np.abs(chances[0] - chances[-1]).max() > 1e-4  # a tone is not noise
 
 
@@ -123,19 +127,114 @@ def test_ast_end_to_end(ast_folder: Path) -> None:
 def test_clap_end_to_end(clap_folder: Path) -> None:
     tagger = Tagger(model=clap_folder, labels=["dog", "cat", "piano"], change=1e-6)
     clip = noisy_clip(rate_hz=48000)
-    chances, labels = tagger.tags(clip)
-    assert (
-        chances.shape == (6, 3) and np.allclose(chances.sum(axis=1), 1, atol=1e-5) and labels == ("dog", "cat", "piano")
-    )
+    tags = tagger.tags(clip)
+    assert tags.logits.shape == (6, 3) and tags.labels == ("dog", "cat", "piano")
+    assert np.allclose(tags.probabilities.sum(axis=1), 1, atol=1e-5)
     points = tagger(clip)
     assert len(points) == 6 and points.silent is None and points.origin.generator == "tagger"
-    assert len(Tagger(model=clap_folder).tags(clip)[1]) == 70
+    assert len(Tagger(model=clap_folder).tags(clip).labels) == 70
+
+
+def test_long_sounds_are_cut_in_stretches() -> None:
+    """Stretches find what the whole gives, at seams and elsewhere."""
+    rng = np.random.default_rng(0)
+    starts = np.cumsum(rng.integers(3, 9, 40))
+    kinds = rng.permutation(np.arange(40) % 2 == 0)
+    rows = np.repeat(
+        np.where(kinds[:, None] != np.roll(kinds, 1)[:, None], [0.9, 0.1], [0.1, 0.9]),
+        np.diff(starts, prepend=0),
+        axis=0,
+    )
+    whole = change_points(rows, change=0.4)
+    for longest in (20, 33, 64):
+        assert change_points(rows, change=0.4, longest=longest) == whole
+    assert change_points(np.full((300, 2), 0.5), change=0.4, longest=20) == [0]
+
+
+# PE-A-Frame
+
+
+@pytest.fixture(scope="module")
+def frame_level_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import PeAudioConfig, PeAudioFeatureExtractor, PeAudioFrameLevelModel, RobertaTokenizer
+
+    folder = tmp_path_factory.mktemp("pe_audio")
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *(chr(c) for c in range(33, 127)), "Ġ"]
+    special = {f"{name}_token_id": 0 for name in ("bos", "eos", "cls", "sep")}
+    text = {
+        **special,
+        "model_type": "modernbert",
+        "vocab_size": len(words),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "pad_token_id": 1,
+    }
+    audio = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "head_dim": 16,
+        "dac_config": {
+            "model_type": "dac",
+            "encoder_hidden_size": 4,
+            "downsampling_ratios": [2, 8, 10, 12],
+            "codebook_dim": 8,
+            "hidden_size": 64,
+        },
+    }
+    torch.manual_seed(0)
+    model = PeAudioFrameLevelModel(PeAudioConfig(text_config=text, audio_config=audio))
+    model.text_audio_logit_scale.data.fill_(10)  # 0 where it begins
+    model.save_pretrained(folder)
+    PeAudioFeatureExtractor().save_pretrained(folder)
+    RobertaTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[]).save_pretrained(folder)
+    return folder
+
+
+def test_frame_level_queries(frame_level_folder: Path) -> None:
+    """A logit of each query every 40 ms; the base model's classes are the queries where none are given."""
+    clip = noisy_clip(rate_hz=48000)
+    tagger = Tagger(model=frame_level_folder, labels=["dog", "violin"], change=1e-6)
+    tags = tagger.tags(clip)
+    assert tags.labels == ("dog", "violin") and tags.logits.shape == (150, 2)
+    assert np.allclose(np.diff(tags.windows_s[:, 0]), 0.04) and np.ptp(tags.logits[:, 0]) > 0
+    base = Prediction.from_labels(np.zeros((6, 4, 4), int), class_ids=(3, 9), names={3: "cat", 9: "cello"})
+    assert Tagger(model=frame_level_folder).tags(clip, base=base).labels == ("cat", "cello")
+    assert len(Tagger(model=frame_level_folder).tags(clip).labels) == 70
+    assert len(tagger(clip)) == 6
+
+
+def test_frame_level_answers_equal_the_models_own(frame_level_folder: Path) -> None:
+    from transformers import AutoTokenizer, PeAudioFeatureExtractor, PeAudioFrameLevelModel
+
+    clip = noisy_clip(rate_hz=48000)
+    model = PeAudioFrameLevelModel.from_pretrained(frame_level_folder).eval()
+    padded = np.concatenate([clip.sound.samples, np.zeros(96000, np.float32)])  # what is heard behind the clip
+    heard = PeAudioFeatureExtractor()([padded], sampling_rate=48000, return_tensors="pt")
+    asked = AutoTokenizer.from_pretrained(frame_level_folder)(["dog", "violin"], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        wanted = model(**asked, **heard).logits_audio_text[0].T[:150]
+    found = Tagger(model=frame_level_folder, labels=["dog", "violin"]).tags(clip).logits
+    assert np.allclose(found, wanted.numpy(), atol=1e-4)
+
+
+def test_frame_level_stretches(frame_level_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every frame is answered once; stretches that hear the whole around them equal it."""
+    clip = noisy_clip(rate_hz=48000)
+    whole = Tagger(model=frame_level_folder, labels=["dog"]).tags(clip).logits
+    monkeypatch.setattr(ears, "STRETCH_S", 2.5)
+    monkeypatch.setattr(ears, "CONTEXT_S", 2.0)
+    pieces = Tagger(model=frame_level_folder, labels=["dog"])
+    assert pieces.tags(clip).logits.shape == whole.shape and pieces.calls == 3
 
 
 def test_bad_taggers_are_told(ast_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CoPropError, match="no model at '/no/such/folder'"):
         Tagger(model="/no/such/folder")
-    with pytest.raises(CoPropError, match="labels are for CLAP"):
+    with pytest.raises(CoPropError, match="labels are for CLAP and PE-A-Frame"):
         Tagger(model=ast_folder, labels=["dog"])
     with pytest.raises(CoPropError, match="change is positive"):
         Tagger(model=ast_folder, change=0)

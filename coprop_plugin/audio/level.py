@@ -41,6 +41,10 @@ class Level:
             return 0.0
         return max(0.0, RAISED_TO_DBFS - self.loudest_dbfs)
 
+    def is_nothing(self, floor_dbfs: float) -> bool:
+        """Whether it never gets louder than a floor, and is no quiet recording either."""
+        return self.loudest_dbfs < floor_dbfs and self.gain_db == 0
+
     @property
     def note(self) -> str | None:
         """What a reader must know of it."""

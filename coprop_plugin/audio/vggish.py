@@ -35,12 +35,17 @@ def log_mel_examples(samples: np.ndarray) -> np.ndarray:
         raise CoPropError(f"VGGish needs at least {FRAME - HOP} samples at 16 kHz, got {len(samples)}.")
     if len(samples) < EXAMPLE_SAMPLES:
         return np.empty((0, 1, EXAMPLE_FRAMES, MEL_BANDS), np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), FRAME)[::HOP]
-    frames = frames[: len(frames) // EXAMPLE_FRAMES * EXAMPLE_FRAMES]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
-    magnitude = np.abs(np.fft.rfft(frames * window, FFT))
-    log_mel = np.log(magnitude @ mel_weights() + 0.01).astype(np.float32)
+    count = (len(samples) - FRAME) // HOP + 1
+    firsts = HOP * np.arange(count // EXAMPLE_FRAMES * EXAMPLE_FRAMES)
+    log_mel = np.log(mel_magnitudes(samples, firsts) + 0.01).astype(np.float32)
     return log_mel.reshape(-1, 1, EXAMPLE_FRAMES, MEL_BANDS)
+
+
+def mel_magnitudes(samples: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """``(n, 64) float64``: magnitudes in mel bands of the 25 ms that begin at these samples of 16 kHz sound."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), FRAME)[firsts]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
+    return np.abs(np.fft.rfft(frames * window, FFT)) @ mel_weights()
 
 
 def mel_weights() -> np.ndarray:

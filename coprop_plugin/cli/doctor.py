@@ -11,7 +11,10 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..weights.packages import WeightsPackage
 
 from .terminal import say
 
@@ -42,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> dict[str, dict[str, Any]]:
     """Everything ``doctor`` prints, as plain data."""
     from ..control_points.language.cache import cache_folder
+    from ..weights.packages import WEIGHTS_PACKAGES
 
     return {
         "system": {
@@ -54,6 +58,7 @@ def examine() -> dict[str, dict[str, Any]]:
         "torch": _torch(),
         "decoders": {"PyAV": _import("av"), "decord": _import("decord"), "soundfile": _import("soundfile")},
         "shared libraries": {"libGL": ctypes.util.find_library("GL") or "not found (only needed by some cv2 builds)"},
+        "weights in packages": {package.name: _weights(package) for package in WEIGHTS_PACKAGES},
         "owners": {module: _owners(module) for module in ("cv2", "mmcv")},
         "parts of other packages": _third_party(),
         "caches": {
@@ -69,6 +74,13 @@ def _version(name: str) -> str | None:
         return distribution(name).version
     except PackageNotFoundError:
         return None
+
+
+def _weights(package: WeightsPackage) -> str:
+    from ..weights.packages import installed_version
+
+    version = installed_version(package)
+    return f"{version} ({package.what})" if version else f"not installed ({package.what}): {package.install}"
 
 
 def _torch() -> dict[str, Any]:

@@ -1,137 +1,166 @@
-"""Control points from an audio tagger: classes second by second, and where their probabilities change."""
+"""Control points from an audio tagger: what sounds in each moment, and where that changes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Literal, get_args
 
 import numpy as np
 
-from ..audio.level import level_of, raised
-from ..audio.resample import resample
+from ..audio.tags import Tags, avsbench_table
 from ..errors import CoPropError, unknown_name
 from ..parts import part
-from ..structures import AVSBENCH_NAMES, Clip, ControlPoints, Origin, Prediction
-from ..weights.pretrained import load_model, load_processor, model_folder, read_config
+from ..structures import Clip, ControlPoints, Origin, Prediction
 from .base import ControlPointGenerator
+from .ears import QUERIES, YAMNET, Ear, open_ear
 from .segmentation import best_segments
 
-if TYPE_CHECKING:
-    import torch
-
-CHANGE = 0.5  # not tuned on real sound: a change of one sure class to another pays from one second on
+Words = Literal["own", "avsbench"]
+# A change of one sure class to another pays from one second on; for YAMNet fitted on library clips of the training part.
+CHANGE, CHANGE_YAMNET = 0.5, 2.0
 NAMED_FROM = 0.3
 MOST_NAMES = 5
 SILENCE = "silence"  # AudioSet's class of that name, in lower case
-CLAP_PROMPT = "This is a sound of {label}."
+STRETCH_S = 60.0  # longer sounds are cut in stretches: cost grows with their square
 _NEVER = 1e9
 
-Tag = Callable[[Sequence[np.ndarray]], np.ndarray]
 
-
-@part("control_points", "tagger", needs="a tagger model: a folder or hub id", example="model=MODEL_DIR")
+@part(
+    "control_points",
+    "tagger",
+    needs="a tagger: yamnet (an installed package), or a folder or hub id",
+    extra="yamnet",
+    example="model=yamnet",
+)
 class Tagger(ControlPointGenerator):
-    """Probabilities of sound classes in each second, by AST or CLAP through transformers, and change-points on them.
+    """Probabilities of sound classes in each moment, by YAMNet, AST, CLAP or PE-A-Frame, and change-points on them.
 
     Needs neither prompts nor a large model. Fills ``categories`` (classes of a mean probability from ``NAMED_FROM``
-    on) and ``silent`` where the model has a class "Silence". The change price is not tuned on real sound.
+    on) and ``silent`` where the model has a class "Silence".
 
     Args:
-        model: folder or hub id (in the local cache) of an ``ASTForAudioClassification`` or a ``ClapModel``.
-        labels: what CLAP is asked for; by default AVSBench's classes. AST brings its own.
+        model: ``yamnet``, or the folder or hub id (in the local cache) of an ``ASTForAudioClassification``, a
+            ``ClapModel`` or a ``PeAudioFrameLevelModel``.
+        path: YAMNet's weights file; by default that of the installed package (``coprop doctor`` says which).
+        names: YAMNet's list of classes, where it does not lie beside the weights.
+        labels: what CLAP and PE-A-Frame are asked for; by default the base model's classes, else AVSBench's. The
+            others bring their own.
+        words: what ``categories`` are called: as the model does, or as AVSBench does, by a table of AudioSet's names.
+        hop_s: seconds between answers; by default 0.24 for YAMNet, 1 for AST and CLAP.
         change: price of a change, in squared distance of probabilities' roots.
         device: ``auto``, or as torch names it.
-        batch_size: seconds heard at once.
+        batch_size: windows that AST and CLAP hear at once.
 
     Attributes:
         calls: batches that the model heard so far.
 
     Raises:
-        CoPropError: no such model, another kind of model, or options out of range.
+        CoPropError: no such model, another kind of model, a package that is not installed, or options out of range.
     """
 
     def __init__(
         self,
         *,
         model: str | Path,
+        path: str | Path | None = None,
+        names: str | Path | None = None,
         labels: Sequence[str] | None = None,
-        change: float = CHANGE,
+        words: Words = "own",
+        hop_s: float | None = None,
+        change: float | None = None,
         device: str = "auto",
         batch_size: int = 16,
     ) -> None:
-        if not change > 0 or batch_size < 1:
-            raise CoPropError(f"change is positive and batch_size 1 or more, got {change} and {batch_size}.")
-        self.folder = model_folder(model)
-        kind = read_config(self.folder)["model_type"]
-        if kind not in _LOADERS:
-            raise unknown_name("tagger model_type", kind, _LOADERS)
-        if kind != "clap" and labels is not None:
-            raise CoPropError(f"labels are for CLAP; a model of the kind '{kind}' has its own classes.")
-        self.kind, self.change, self.device, self.batch_size = kind, change, device, batch_size
-        self.labels = tuple(labels or AVSBENCH_NAMES[1:])
+        if (change is not None and not change > 0) or batch_size < 1 or (hop_s is not None and not 0.01 <= hop_s <= 10):
+            raise CoPropError(
+                f"change is positive, batch_size 1 or more and hop_s 0.01 to 10; got {change}, {batch_size} and {hop_s}."
+            )
+        if words not in get_args(Words):
+            raise unknown_name("words", words, get_args(Words))
+        self.kind, self._open = open_ear(
+            model, path=path, names=names, hop_s=hop_s, device=device, batch_size=batch_size
+        )
+        if labels is not None and self.kind not in ("clap", "pe_audio"):
+            raise CoPropError(
+                f"labels are for CLAP and PE-A-Frame; a model of the kind '{self.kind}' has its own classes."
+            )
+        self.change = change or (CHANGE_YAMNET if self.kind == YAMNET else CHANGE)
+        self.labels, self.words = tuple(labels) if labels is not None else None, words
         self.calls: int = 0
-        self._loaded: tuple[Tag, int, tuple[str, ...]] | None = None
+        self._ear: Ear | None = None
 
     def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
-        """Listen to each second; ``base`` is not looked at.
+        """Listen to the clip; of ``base`` only the classes' names are looked at, as queries.
 
         Raises:
             CoPropError: the model cannot be loaded, or gives no probabilities.
         """
-        chances, labels = self.tags(clip)
-        starts = change_points(chances, change=self.change)
-        time_base = clip.time_base
-        flags = time_base.flags_of_changes(starts[1:])
-        second = np.minimum(time_base.sound_window_s.mean(axis=1).astype(int), len(chances) - 1)
-        segments = ControlPoints(flags).segments()
-        means = [chances[second[s.start] : second[s.stop - 1] + 1].mean(axis=0) for s in segments]
-        quiet = [label.casefold() == SILENCE for label in labels]
-        silent = tuple(bool(quiet[mean.argmax()]) for mean in means) if any(quiet) else None
+        tags = self.tags(clip, base=base)
+        chances, time_base = tags.probabilities, clip.time_base
+        starts = change_points(chances, change=self.change, longest=max(2, round(STRETCH_S / self._hop_s)))
+        flags = time_base.flags_of_changes(tags.windows_s[starts[1:], 0])
+        named = tags if self.words == "own" else tags.in_words(avsbench_table())
+        quiet = [label.casefold() == SILENCE for label in tags.labels]
+        silent, categories = [], []
+        for segment in ControlPoints(flags).segments():
+            start_s, stop_s = time_base.sound_window_s[[segment.start, segment.stop - 1], [0, 1]]
+            middles_s = tags.windows_s.mean(axis=1)
+            inside = (middles_s >= start_s) & (middles_s < stop_s)
+            inside[np.abs(middles_s - (start_s + stop_s) / 2).argmin()] = True
+            silent.append(bool(quiet[chances[inside].mean(axis=0).argmax()]))
+            categories.append(_names(named.probabilities[inside].mean(axis=0), named.labels))
         return ControlPoints(
             flags,
-            silent=silent,
-            categories=tuple(_names(mean, labels) for mean in means),
+            silent=tuple(silent) if any(quiet) else None,
+            categories=tuple(categories),
             origin=Origin(self.name),
         )
 
-    def tags(self, clip: Clip) -> tuple[np.ndarray, tuple[str, ...]]:
-        """``(seconds, C) float64`` probabilities, and the C labels.
+    def tags(self, clip: Clip, *, base: Prediction | None = None) -> Tags:
+        """What the model hears in the clip: a logit of each class in each window.
 
         Raises:
             CoPropError: as for a call.
         """
-        if self._loaded is None:
-            self._loaded = self._load()
-        tag, rate_hz, labels = self._loaded
-        seconds = max(1, math.ceil(clip.time_base.duration_s - 1e-6))
-        rows, gain_db = [], level_of(clip.sound).gain_db
-        for start in range(0, seconds, self.batch_size):
-            pieces = [clip.sound.window(s, s + 1) for s in range(start, min(start + self.batch_size, seconds))]
-            self.calls += 1
-            heard = [resample(raised(piece, gain_db), clip.sound.rate_hz, rate_hz) for piece in pieces]
-            rows.append(tag([piece.astype(np.float32) for piece in heard]))
-        chances = np.concatenate(rows).astype(np.float64)
-        if chances.shape != (seconds, len(labels)) or not ((chances >= 0) & (chances <= 1)).all():
-            raise CoPropError(f"the tagger in '{self.folder}' gave no probabilities for clip '{clip.clip_id}'.")
-        return chances, labels
+        if self._ear is None:
+            self._ear = self._open()
+        queries = self.labels or (tuple(base.names.values()) if base is not None and base.names else QUERIES)
+        try:
+            return self._ear.hear(clip.sound, duration_s=clip.time_base.duration_s, queries=queries)
+        except CoPropError as error:
+            raise CoPropError(f"clip '{clip.clip_id}': {error}") from error
+        finally:
+            self.calls = self._ear.calls
 
-    def _load(self) -> tuple[Tag, int, tuple[str, ...]]:
-        from ..weights.device import choose_device
-
-        return _LOADERS[self.kind](self.folder, self.labels, choose_device(self.device))
+    @property
+    def _hop_s(self) -> float:
+        assert self._ear is not None
+        return self._ear.hop_s
 
 
-def change_points(chances: np.ndarray, *, change: float) -> list[int]:
-    """The first seconds of the cheapest segments of ``(n, C)`` probabilities; the first is 0.
+def change_points(chances: np.ndarray, *, change: float, longest: int = 1 << 12) -> list[int]:
+    """The first rows of the cheapest segments of ``(n, C)`` probabilities; the first is 0.
 
     A segment costs its rows' squared distances from their mean, taken of square roots: a class that comes at 0.1 counts
-    as much as one that goes from 0.5 to 1.
+    as much as one that goes from 0.5 to 1. More than ``longest`` rows are cut stretch by stretch, each beginning at the
+    last change before the end of the one before.
     """
-    n = len(chances)
+    starts, begin = [0], 0
+    while True:
+        piece = chances[begin : begin + longest]
+        found = [begin + start for start in _cheapest(np.sqrt(piece), change) if start]
+        if begin + len(piece) == len(chances):
+            return starts + found
+        sure = [start for start in found if start <= begin + longest * 3 // 4]
+        starts += sure
+        begin = sure[-1] if sure and sure[-1] > begin + longest // 4 else begin + longest // 2
+        starts = [start for start in starts if start <= begin]
+
+
+def _cheapest(roots: np.ndarray, change: float) -> list[int]:
+    n = len(roots)
     costs = np.full((2, n + 1, n + 1), _NEVER)
-    roots = np.sqrt(chances)
     sums = np.concatenate([np.zeros((1, roots.shape[1])), np.cumsum(roots, axis=0)])
     squares = np.concatenate([[0.0], np.cumsum((roots**2).sum(axis=1))])
     for start in range(n):
@@ -144,44 +173,3 @@ def change_points(chances: np.ndarray, *, change: float) -> list[int]:
 def _names(mean: np.ndarray, labels: Sequence[str]) -> tuple[str, ...]:
     order = np.argsort(-mean, kind="stable")[:MOST_NAMES]
     return tuple(labels[i] for i in order if mean[i] >= NAMED_FROM and labels[i].casefold() != SILENCE)
-
-
-def _load_ast(folder: Path, _: Sequence[str], device: torch.device) -> tuple[Tag, int, tuple[str, ...]]:
-    import torch
-
-    model = load_model("ASTForAudioClassification", folder, device=device)
-    extractor = load_processor("ASTFeatureExtractor", folder)
-
-    @torch.inference_mode()
-    def tag(sounds: Sequence[np.ndarray]) -> np.ndarray:
-        heard = extractor(list(sounds), sampling_rate=extractor.sampling_rate, return_tensors="pt")
-        return torch.sigmoid(model(heard["input_values"].to(device)).logits.float()).cpu().numpy()
-
-    names = model.config.id2label
-    return tag, extractor.sampling_rate, tuple(str(names[i]) for i in range(len(names)))
-
-
-def _load_clap(folder: Path, labels: Sequence[str], device: torch.device) -> tuple[Tag, int, tuple[str, ...]]:
-    import torch
-
-    model = load_model("ClapModel", folder, device=device)
-    extractor = load_processor("ClapFeatureExtractor", folder)
-    tokenizer = load_processor("AutoTokenizer", folder)
-
-    def unit(embedded: Any) -> torch.Tensor:
-        return torch.nn.functional.normalize(getattr(embedded, "pooler_output", embedded).float(), dim=-1)
-
-    with torch.inference_mode():
-        texts = tokenizer([CLAP_PROMPT.format(label=label) for label in labels], padding=True, return_tensors="pt")
-        named = unit(model.get_text_features(**texts.to(device)))
-
-    @torch.inference_mode()
-    def tag(sounds: Sequence[np.ndarray]) -> np.ndarray:
-        heard = extractor(list(sounds), sampling_rate=extractor.sampling_rate, return_tensors="pt").to(device)
-        like = unit(model.get_audio_features(**heard)) @ named.T
-        return torch.softmax(model.logit_scale_a.float().exp() * like, dim=-1).cpu().numpy()
-
-    return tag, extractor.sampling_rate, tuple(labels)
-
-
-_LOADERS = {"audio-spectrogram-transformer": _load_ast, "clap": _load_clap}
