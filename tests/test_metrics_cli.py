@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from coprop_plugin.cli.main import main
-from coprop_plugin.metrics.protocols import score
+from coprop_plugin.metrics.protocols import Scores, score
 from coprop_plugin.structures import ControlPoints, Prediction
 
 
@@ -33,7 +33,7 @@ def test_json_is_what_the_library_returns(folders: tuple, capsys: pytest.Capture
     preds, gt, predicted, truth = folders
     assert main(["score", str(preds), "--truth", str(gt), "--json"]) == 0
     wanted = score(Prediction.from_labels(predicted), Prediction.from_labels(truth), video_id="preds")
-    assert json.loads(capsys.readouterr().out) == wanted
+    assert Scores.from_json(capsys.readouterr().out) == wanted
 
 
 def test_the_table_names_protocol_size_and_kind(folders: tuple, capsys: pytest.CaptureFixture) -> None:

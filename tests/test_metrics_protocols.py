@@ -17,7 +17,7 @@ from coprop_plugin.masks.resize import bilinear, nearest
 from coprop_plugin.metrics import compare
 from coprop_plugin.metrics.binary import binary_frames, mean_over_batches
 from coprop_plugin.metrics.bootstrap import paired_bootstrap
-from coprop_plugin.metrics.protocols import Scorer, describe, score, value_rows
+from coprop_plugin.metrics.protocols import Scorer, Scores, describe, score
 from coprop_plugin.structures import ControlPoints, FrameStack, Prediction
 
 CLASSES = (1, 2, 3)
@@ -101,8 +101,8 @@ def test_one_video_is_scored_as_in_a_scorer_and_per_video() -> None:
     for video_id, (prediction, truth) in BINARY.items():
         alone = score(prediction, truth, protocol=["avsbench", "alignment"], video_id=video_id)
         assert scorer.per_video()[video_id] == alone
-    assert list(alone) == ["protocol", "avsbench", "alignment"]
-    assert alone["avsbench"]["protocol"] == "avsbench"
+    assert list(alone) == ["avsbench", "alignment"] and alone.protocol == ("avsbench", "alignment")
+    assert alone["avsbench"].protocol == "avsbench"
 
 
 @pytest.mark.parametrize("protocol", [name for name in describe() if name != "all"])
@@ -110,14 +110,14 @@ def test_one_video_is_scored_as_in_a_scorer_and_per_video() -> None:
 def test_every_protocol_scores_a_perfect_prediction_best(protocol: str, videos: dict[str, Any]) -> None:
     worst_is_high = ("excess_flicker", "false_area", "error", "missed", "spurious", "decay", "lag")
     for _, truth in videos.values():
-        perfect = value_rows(score(truth, truth, protocol=protocol))
+        perfect = score(truth, truth, protocol=protocol).rows()
         assert perfect
-        for _, metric, value, unit in perfect:
+        for metric, value, unit in ((row.metric, row.value, row.unit) for row in perfect):
             if unit == "%" and value is not None and not metric.startswith(("flicker", "key_share", "any_change")):
                 bound = 0 if any(word in metric for word in worst_is_high) else 100
                 if truth.binary or "M_" not in metric:  # semantic: classes that are never seen count 0
                     assert value == pytest.approx(bound, abs=1e-5), metric
-    assert json.loads(json.dumps(perfect))
+    assert json.loads(json.dumps([row.as_dict() for row in perfect]))
 
 
 def test_frames_are_read_once_and_never_all_held() -> None:
@@ -174,11 +174,15 @@ def test_hard_masks_say_so() -> None:
     logits, truth = logits_of(2)
     hard, soft = Prediction.from_labels(logits > 0), Prediction.from_foreground(logits, kind="logit")
     scores, other = (score(p, Prediction.from_labels(truth)) for p in (hard, soft))
-    assert "M_F" not in scores and scores["about"]["scores"] == "hard masks"
-    assert scores["M_J"] == other["M_J"]
-    assert scores["M_F (hard masks)"] < other["M_F"]
+    assert (scores.masks, scores.hard, other.masks, other.hard) == ("hard masks", True, "scores", False)
+    assert scores["M_J"] == other["M_J"] and scores["M_F"] < other["M_F"]
+    (hard_j, hard_f), (soft_j, soft_f) = scores.rows(), other.rows()
+    assert hard_j.key == soft_j.key and hard_f.key == ("avsbench", "M_F", "hard masks") != soft_f.key
+    assert list(scores.flat()) == ["avsbench/M_J", "avsbench/M_F (hard masks)"]
+    assert list(other.flat()) == ["avsbench/M_J", "avsbench/M_F"]
     both = scored("avsbench", {"a": (hard, Prediction.from_labels(truth)), "b": (soft, Prediction.from_labels(truth))})
-    assert "M_F (partly hard masks)" in both.compute()
+    assert both.compute().masks == "partly hard masks"
+    assert list(both.compute().flat())[1] == "avsbench/M_F (partly hard masks)"
 
 
 def test_a_models_own_labels_are_its_mask() -> None:
@@ -205,15 +209,15 @@ def test_sizes_differ_by_the_stated_rule() -> None:
     resized = np.stack([bilinear(z[None, ::2, ::2], (12, 16))[0] for z in logits])
     scores = score(small, Prediction.from_labels(truth))
     wanted = score(Prediction.from_foreground(resized, kind="logit"), Prediction.from_labels(truth))
-    assert {**scores, "about": 0} == {**wanted, "about": 0}
-    assert scores["about"]["size"] == "16x12"
-    assert scores["about"]["resize"] == "to the truth: scores bilinear, labels nearest"
+    assert dict(scores) == dict(wanted)
+    assert scores.about["size"] == "16x12"
+    assert scores.about["resize"] == "to the truth: scores bilinear, labels nearest"
 
     larger = score(*binary_video(4), protocol="avsbench:size=32")
     both = [bilinear(logits, (32, 32)), np.stack([nearest(g, (32, 32)) for g in truth])]
     wanted = score(Prediction.from_foreground(both[0], kind="logit"), Prediction.from_labels(both[1]))
     assert (larger["M_J"], larger["M_F"]) == (wanted["M_J"], wanted["M_F"])
-    assert larger["about"]["size"] == "32x32" and larger["about"]["resize"].startswith("both")
+    assert larger.about["size"] == "32x32" and larger.about["resize"].startswith("both")
 
 
 def test_nearest_takes_the_pixel_that_pil_takes() -> None:
@@ -227,9 +231,9 @@ def test_nearest_takes_the_pixel_that_pil_takes() -> None:
 
 def test_published_settings_carry_their_size_and_batch() -> None:
     prediction, truth = binary_video(0)
-    assert score(prediction, truth, protocol="avsegformer")["about"]["size"] == "512x512"
+    assert score(prediction, truth, protocol="avsegformer").about["size"] == "512x512"
     semantic = score(*SEMANTIC["video 0"], protocol="avsegformer")
-    assert semantic["about"]["size"] == "224x224"
+    assert semantic.about["size"] == "224x224"
     padded = score(*SEMANTIC["video 0"], protocol="avsbench:size=224,pad=10")
     assert (semantic["M_J"], semantic["M_F"]) == (padded["M_J"], padded["M_F"])
 
@@ -242,16 +246,16 @@ def test_frames_without_a_truth_are_left_out() -> None:
     scores = score(prediction, Prediction.from_labels(only_first))
     first = score(Prediction.from_foreground(logits[:1], kind="logit"), Prediction.from_labels(truth[:1]))
     assert (scores["M_J"], scores["M_F"]) == (first["M_J"], first["M_F"])
-    assert (scores["about"]["frames"], scores["about"]["frames_without_truth"]) == (1, 3)
+    assert (scores.about["frames"], scores.about["frames_without_truth"]) == (1, 3)
     nothing = score(prediction, Prediction.from_labels(np.full_like(truth, -1)), protocol="all")
-    assert nothing["avsbench"]["about"]["frames"] == 0 and "M_J" not in nothing["avsbench"]
+    assert nothing["avsbench"].about["frames"] == 0 and "M_J" not in nothing["avsbench"]
 
 
 def test_a_binary_model_is_scored_on_any_object() -> None:
     logits, truth = logits_of(6)
     named = Prediction.from_labels(truth * 2, class_ids=CLASSES)
     scores = score(Prediction.from_foreground(logits, kind="logit"), named)
-    assert scores == score(*binary_video(6)) and scores["about"]["classes"] == 1
+    assert scores == score(*binary_video(6)) and scores.about["classes"] == 1
     probability = probabilities(SEMANTIC["video 0"][0], 0)
     assert probability.sum(axis=0) == pytest.approx(1, abs=1e-6)
 
@@ -278,16 +282,77 @@ def test_rows_for_a_table_before_and_after() -> None:
     hard = Prediction.from_labels(np.asarray(prediction.label_maps()))
     rows = compare.score_rows(prediction, hard, truth, protocols=("avsbench", "temporal"))
     assert [r["metric"] for r in rows[:3]] == ["M_J", "M_F", "excess_flicker"]
-    assert rows[0]["base"] == rows[0]["refined"] == pytest.approx(100 * score(prediction, truth)["M_J"])
     by_name = {r["metric"]: r for r in rows}
-    assert by_name["M_F"]["refined"] is None and by_name["M_F (hard masks)"]["base"] is None  # not one number
+    wanted = score(hard, truth)  # like with like: the labels of both are scored
+    for name in ("M_J", "M_F"):
+        assert by_name[name]["base"] == by_name[name]["refined"] == pytest.approx(100 * wanted[name])
+    assert (by_name["M_F"]["masks"], by_name["M_J"]["masks"]) == ("hard masks", "")
     assert by_name["silent_frames"] == {
         "protocol": "temporal",
         "metric": "silent_frames",
         "base": 1,
         "refined": 1,
         "unit": "",
+        "masks": "",
     }
+    soft = compare.score_rows(prediction, prediction, truth, protocols="avsbench")
+    assert soft[1]["masks"] == "scores" and soft[1]["base"] == pytest.approx(100 * score(prediction, truth)["M_F"])
+    alone = compare.score_rows(None, prediction, truth, protocols="avsbench")
+    assert alone[1] == soft[1] | {"base": None}
+    apart = compare.side_by_side(score(hard, truth), score(prediction, truth))
+    assert [(r["metric"], r["masks"]) for r in apart] == [("M_J", ""), ("M_F", "hard masks"), ("M_F", "scores")]
+
+
+def test_scores_go_round_merge_and_part() -> None:
+    prediction, truth = binary_video(0)
+    several = score(prediction, truth, protocol=["avsbench", "temporal"])
+    one, other = score(prediction, truth), score(prediction, truth, protocol="temporal")
+    assert one.merge(other) == several and hash(one.merge(other)) == hash(several)
+    assert several.subset("avsbench") == one and several.subset(["temporal", "avsbench"]).parts == (other, one)
+    assert several["avsbench"] is several.parts[0] and several.about["frames"] == 4
+    whole = several.subset(parts=False)
+    assert "STQ" in whole["temporal"] and not any("/" in name for name in whole["temporal"])
+    for scores in (one, other, several, whole, score(Prediction.from_labels(np.asarray(truth.labels)), truth)):
+        assert Scores.from_json(scores.to_json()) == scores
+        assert len(repr(scores)) < 400
+    with pytest.raises(CoPropError, match="unknown protocol of these scores 'alignment'"):
+        several.subset("alignment")
+    with pytest.raises(KeyError, match="no 'M_Q' under avsbench; there are M_J, M_F"):
+        one["M_Q"]
+    with pytest.raises(TypeError):
+        one["M_J"] = 1  # type: ignore[index]
+    hard = score(Prediction.from_labels(np.asarray(prediction.label_maps())), truth, protocol="temporal")
+    with pytest.raises(CoPropError, match="different videos or masks do not go together"):
+        one.merge(hard)
+    with pytest.raises(CoPropError, match="two different scores under 'avsbench'"):
+        one.merge(score(*binary_video(1)))
+    with pytest.raises(CoPropError, match="a score is a fraction, a count or None"):
+        Scores({"M_J": "high"}, "avsbench", {})  # type: ignore[dict-item]
+
+
+def test_scores_that_were_stored_before_are_read() -> None:
+    old = {"protocol": "avsbench", "M_J": 0.5, "M_F (hard masks)": 0.25, "about": {"scores": "hard masks", "frames": 4}}
+    read = Scores.from_json(json.dumps(old))
+    assert dict(read) == {"M_J": 0.5, "M_F": 0.25} and read.hard and read.swept == ("M_F",)
+    soft = {"protocol": "avsbench", "M_J": 0.5, "M_F": 0.25, "about": {"scores": "scores"}}
+    assert Scores.from_dict({"protocol": "headline", "avsbench": soft}).parts[0].swept == ("M_F",)
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"about": {}}',
+        '{"about": 3, "protocol": "x"}',
+        '{"protocol": "x", "about": {}, "M_J": []}',
+    ):
+        with pytest.raises(CoPropError, match=r"no scores|score is a fraction"):
+            Scores.from_json(text)
+
+
+def test_a_scorer_of_some_videos() -> None:
+    whole = scored("headline", BINARY)
+    assert whole.subset(["video 1"]).compute() == whole.per_video()["video 1"]
+    with pytest.raises(CoPropError, match="'video 9' was not scored"):
+        whole.subset(["video 9"])
 
 
 @pytest.mark.parametrize(
@@ -317,10 +382,8 @@ def test_names_are_canonical() -> None:
         ("avsbench:batch=1", "avsbench"),
         ("avsbench:size=224,batch=4", "avsbench:size=224,batch=4"),
     ):
-        assert score(*binary_video(0), protocol=given)["protocol"] == canonical
-    assert list(score(*binary_video(0), protocol=["avsbench", "headline"])) == [
-        *("protocol", "avsbench", "alignment", "temporal")
-    ]
+        assert score(*binary_video(0), protocol=given).protocol == canonical
+    assert list(score(*binary_video(0), protocol=["avsbench", "headline"])) == [*("avsbench", "alignment", "temporal")]
 
 
 def refused(prediction: Prediction, truth: Prediction, message: str, error: type = CoPropError, **known: Any) -> None:
@@ -368,7 +431,7 @@ def test_a_failed_video_leaves_the_scorer_as_it_was() -> None:
     with pytest.raises(PredictionError):
         scorer.add("bad", Prediction.from_foreground(logits, kind="logit"), Prediction.from_labels(truth))
     scorer.add("video 0", *SEMANTIC["video 0"])
-    assert list(scorer.compute()["about"].items())[1] == ("videos", 1)
+    assert scorer.compute().about["videos"] == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "protocol": "avsbench"}'])

@@ -106,7 +106,7 @@ def test_padding_adds_frames_of_background() -> None:
     padded = [Prediction.from_labels(np.concatenate([x, empty]), class_ids=ids) for x in (labels, target)]
     unpadded = [Prediction.from_labels(x, class_ids=ids) for x in (labels, target)]
     ours = score(*unpadded, protocol="avsbench:pad=10")
-    assert ours["protocol"] == "avsbench:pad=10"
+    assert ours.protocol == "avsbench:pad=10"
     wanted = score(*padded, protocol="avsbench")
     assert {k: v for k, v in ours.items() if k.startswith("M_")} == {
         k: v for k, v in wanted.items() if k.startswith("M_")

@@ -107,7 +107,7 @@ def test_a_missing_truth_breaks_the_chain_of_frames() -> None:
     assert scores_of(predicted, "temporal", truth=truth)["flicker"] == pytest.approx(2 / 3)
     truth[2] = -1
     scores = scores_of(predicted, "temporal", truth=truth)
-    assert scores["flicker"] == 1 and scores["about"]["frames_without_truth"] == 1  # the pair (0, 1) is left
+    assert scores["flicker"] == 1 and scores.about["frames_without_truth"] == 1  # the pair (0, 1) is left
 
 
 def test_windows_without_a_constant_truth_have_no_value() -> None:

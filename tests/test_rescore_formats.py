@@ -149,7 +149,9 @@ def test_an_interval_beside_its_change_is_told(run: tuple[RunFolder, Comparison]
 
 
 def test_hard_masks_are_named_in_the_metric(run: tuple[RunFolder, Comparison]) -> None:
-    assert {row.metric for row in run[1].rows if "M_F" in row.metric} == {"M_F (hard masks)"}
+    of_masks = {(row.metric, row.masks, row.name) for row in run[1].rows if "M_F" in row.metric}
+    assert of_masks == {("M_F", "hard masks", "M_F (hard masks)")}
+    assert {row.masks for row in run[1].rows if row.metric == "M_J"} == {""}
 
 
 def test_a_comparison_is_a_function_of_the_records(run: tuple[RunFolder, Comparison]) -> None:

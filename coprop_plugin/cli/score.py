@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import CoPropError
 from . import options
 from .terminal import console
 
 if TYPE_CHECKING:
+    from ..metrics.scores import Scores
     from ..structures import ControlPoints
 
 HELP = "Score the saved predictions of one clip against the truth, under named protocols."
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         frame_s=float(1 / parse_sampling(args.sampling).rate_hz) if args.sampling else None,
     )
     if args.json:
-        print(json.dumps(scores, indent=2))
+        print(scores.to_json())
     else:
         render(scores)
     return 0
@@ -87,22 +88,22 @@ def list_protocols(*, as_json: bool) -> int:
     return 0
 
 
-def render(scores: dict[str, Any]) -> None:
+def render(scores: Scores) -> None:
     """A table for each protocol, under its name and rule."""
     from rich.table import Table
 
-    from ..metrics.protocols import value_rows
+    from ..metrics.scores import label
     from .tables import number
 
     out = console()
-    for part in [scores] if "about" in scores else [s for s in scores.values() if isinstance(s, dict)]:
-        about = part["about"]
-        table = Table(part["protocol"], box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for part in scores.parts:
+        about = part.about
+        table = Table(str(part.protocol), box=None, pad_edge=False, header_style="bold", title_justify="left")
         table.add_column("value", justify="right")
         table.add_column("unit")
-        for _, metric, value, unit in value_rows(part):
-            shown = str(value) if isinstance(value, int) else number(value)
-            table.add_row(metric, shown, "" if value is None else unit)
+        for row in part.rows():
+            shown = str(row.value) if isinstance(row.value, int) else number(row.value)
+            table.add_row(label(row.metric, row.masks), shown, "" if row.value is None else row.unit)
         out.print(table)
         out.print(about["rule"], style="dim")
         without = f", {about['frames_without_truth']} without a truth" if about["frames_without_truth"] else ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ..metrics.scores import label
 from .terminal import console
 
 COLUMNS = {
@@ -77,14 +78,13 @@ def _propagation(rows: list[dict[str, Any]]) -> Table:
     for title in ("M_J", "change", "95 % interval", "M_F", "alignment"):
         table.add_column(title, justify="right")
     for row in rows:
-        m_f = next(name for name in row if name.startswith("M_F"))
         change = row["M_J change"]
         table.add_row(
             *(row[name] for name in ("base", "control_points", "policy")),
             f"{row['M_J']:.1f}",
             "" if change is None else f"{change[0]:+.1f}",
             "" if change is None else f"{change[1]:+.1f} to {change[2]:+.1f}",
-            f"{row[m_f]:.1f}" + ("" if m_f == "M_F" else " (hard masks)"),
+            label(f"{row['M_F']:.1f}", row["masks"]),
             f"{row['alignment']:.1f}",
         )
     return table

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from ..metrics.scores import label
+
 if TYPE_CHECKING:
     from ..structures import Clip, Segment
 
@@ -43,7 +45,7 @@ def score_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         protocol = "" if row["protocol"] == shown else row["protocol"]
         shown = row["protocol"]
         numbers = (number(base, unit), number(refined, unit), number(change, unit, sign="+"))
-        table.add_row(protocol, row["metric"], *numbers, unit)
+        table.add_row(protocol, label(row["metric"], row.get("masks")), *numbers, unit)
     return table
 
 

@@ -84,16 +84,8 @@ class AVSMetric(BaseMetric):
         total = Scorer(self.protocol)
         for text in results:
             total.merge(Scorer.from_json(text))
-        scores = total.compute()
-        by_protocol = {scores["protocol"]: scores} if "about" in scores else scores
-        return {
-            f"{name}/{metric}": float(value)
-            for name, part in by_protocol.items()
-            if isinstance(part, Mapping)
-            for metric, value in part.items()
-            if metric not in ("protocol", "about") and value is not None
-            if self.detail == "all" or "/" not in metric
-        }
+        scores = total.compute().subset(parts=self.detail == "all")
+        return {name: float(value) for name, value in scores.flat().items() if value is not None}
 
     def _light(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """What is needed of a frame until its video is whole: maps on the CPU, labels in a byte or two a pixel."""

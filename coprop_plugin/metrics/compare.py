@@ -8,8 +8,9 @@ from typing import Any, Literal
 from ..errors import CoPropError
 from ..structures import ControlPoints, Prediction
 from .bootstrap import Difference, paired_bootstrap_of_sums
-from .protocols import score, value_rows
+from .protocols import score
 from .scorer import Scorer
+from .scores import Number, Scores
 from .sums import stack
 
 
@@ -53,7 +54,10 @@ def score_rows(
     control_points: ControlPoints | None = None,
     detail: Literal["headline", "all"] = "headline",
 ) -> list[dict[str, Any]]:
-    """Rows ``protocol, metric, base, refined, unit`` of one video before and after (``None``: not defined).
+    """Rows ``protocol, metric, base, refined, unit, masks`` of one video before and after (``None``: not defined).
+
+    Like is compared with like: where one of them is hard, the labels of the other are scored. ``masks`` tells where
+    that makes it another number (``M_F`` of hard masks is not ``M_F``).
 
     Args:
         base, refined, truth: of one video; a base model that was run at keyframes alone has no score (``None``).
@@ -62,17 +66,26 @@ def score_rows(
         control_points: the predicted ones, for protocols that look at them.
         detail: all numbers, or those that are no part of another (whose names have no ``/``).
     """
+    if base is not None and "hard" in (base.kind, refined.kind):
+        base, refined = base.hardened(), refined.hardened()
+    sides = [
+        prediction and score(prediction, truth, protocol=protocols, video_id=video_id, control_points=control_points)
+        for prediction in (base, refined)
+    ]
+    return side_by_side(*sides, detail=detail)
 
-    def side(prediction: Prediction) -> dict[tuple[str, str], tuple[float | None, str]]:
-        told = score(prediction, truth, protocol=protocols, video_id=video_id, control_points=control_points)
-        wanted = (row for row in value_rows(told) if detail == "all" or "/" not in row[1])
-        return {(protocol, metric): (value, unit) for protocol, metric, value, unit in wanted}
 
-    sides = [{} if base is None else side(base), side(refined)]
-    nothing = (None, "")
-    rows = []
-    for protocol, metric in dict.fromkeys([*sides[0], *sides[1]]):  # a number that one side lacks keeps its own row
-        (before, unit), (after, other_unit) = (numbers.get((protocol, metric), nothing) for numbers in sides)
-        row = {"protocol": protocol, "metric": metric, "base": before, "refined": after, "unit": unit or other_unit}
-        rows.append(row)
-    return rows
+def side_by_side(
+    before: Scores | None, after: Scores | None, *, detail: Literal["headline", "all"] = "headline"
+) -> list[dict[str, Any]]:
+    """Rows ``protocol, metric, base, refined, unit, masks``; a number that one side lacks keeps its own row."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for name, scores in (("base", before), ("refined", after)):
+        numbers: list[Number] = [] if scores is None else scores.rows()
+        for number in numbers:
+            if detail == "headline" and number.part:
+                continue
+            row = {"protocol": number.protocol, "metric": number.metric, "base": None, "refined": None}
+            found.setdefault(number.key, {**row, "unit": number.unit, "masks": number.masks})
+            found[number.key][name] = number.value
+    return list(found.values())

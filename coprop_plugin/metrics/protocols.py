@@ -7,14 +7,14 @@ then every object counts as one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..structures import ControlPoints, Prediction
 from .scorer import Scorer
+from .scores import Scores
 from .table import describe, protocols
 
-__all__ = ["Scorer", "describe", "protocols", "score", "value_rows"]
+__all__ = ["Scorer", "Scores", "describe", "protocols", "score"]
 
 
 def score(
@@ -26,7 +26,7 @@ def score(
     truth_control_points: ControlPoints | None = None,
     video_id: str = "clip",
     frame_s: float | None = None,
-) -> dict[str, Any]:
+) -> Scores:
     """The scores of one video under a named protocol, or under several.
 
     Args:
@@ -39,8 +39,8 @@ def score(
         frame_s: seconds from one frame to the next, for errors in seconds.
 
     Returns:
-        Name -> value (``None``: not defined), with ``protocol`` and ``about`` (what was scored, and how). Under
-        several protocols, one such dict for each, by its name, and ``protocol`` as it was asked for.
+        Metric -> fraction (or a count; ``None``: not defined), with its ``protocol`` and ``about`` (what was scored, and
+        how). Under several protocols, such ``Scores`` for each, by its name.
 
     Raises:
         CoPropError: an unknown protocol, or prediction and truth that do not fit.
@@ -49,21 +49,3 @@ def score(
     scorer = Scorer(protocol)
     scorer.add(video_id, prediction, truth, control_points, truth_control_points=truth_control_points, frame_s=frame_s)
     return scorer.compute()
-
-
-def value_rows(scores: Mapping[str, Any]) -> list[tuple[str, str, float | None, str]]:
-    """``(protocol, metric, value, unit)`` of what :func:`score` or :meth:`Scorer.compute` returned, ready for a table.
-
-    Shares are in percent, with the unit ``%``; counts have the unit ``""``, errors ``frames`` or ``s``.
-    """
-    if "about" not in scores:
-        return [row for part in scores.values() if isinstance(part, Mapping) for row in value_rows(part)]
-    rows = []
-    for metric, value in scores.items():
-        if metric in ("protocol", "about"):
-            continue
-        unit = "frames" if metric.endswith("_frames") else "s" if metric.endswith("_s") else "%"
-        if isinstance(value, int):
-            unit = ""
-        rows.append((scores["protocol"], metric, 100 * value if unit == "%" and value is not None else value, unit))
-    return rows

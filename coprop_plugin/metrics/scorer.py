@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,11 +14,11 @@ from ..errors import CoPropError, PredictionError
 from ..files import parse_json
 from ..structures import ControlPoints, Prediction
 from .frames import FramePair, VideoInfo
+from .scores import HARD, PARTLY, SOFT, Scores, together_of
 from .sums import Family, Sums, totals
 from .table import protocols
 
 FORMAT = 2  # 2: the sums of STQ (families say since which format theirs are readable)
-HARD, SOFT = "hard masks", "scores"
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,31 @@ class Scorer:
         self.videos |= other.videos
         return self
 
-    def compute(self) -> dict[str, Any]:
-        """The scores of all videos so far; the form is that of ``protocols.score``.
+    def compute(self) -> Scores:
+        """The scores of all videos so far.
 
         Raises:
             CoPropError: nothing was added yet, or a video is not in ``order``.
         """
         return self._compute(self.video_ids())
 
-    def per_video(self) -> dict[str, dict[str, Any]]:
-        """Video id -> the same dict as if it had been scored alone."""
+    def per_video(self) -> dict[str, Scores]:
+        """Video id -> its scores, as if it had been scored alone."""
         return {video_id: self._compute([video_id]) for video_id in self.video_ids()}
+
+    def subset(self, videos: Iterable[str]) -> Scorer:
+        """A scorer of some of the videos.
+
+        Raises:
+            CoPropError: a video that was not scored.
+        """
+        part = Scorer(self.asked, order=self.order)
+        part.class_ids = self.class_ids
+        for video in videos:
+            if video not in self.videos:
+                raise CoPropError(f"the video '{video}' was not scored.")
+            part.videos[video] = self.videos[video]
+        return part
 
     def video_ids(self) -> list[str]:
         """The videos in the order of the data set, or as they were added."""
@@ -233,19 +247,17 @@ class Scorer:
                 "scores are pooled over videos of one label set only."
             )
 
-    def _compute(self, videos: Sequence[str]) -> dict[str, Any]:
+    def _compute(self, videos: Sequence[str]) -> Scores:
         results = {p.name: self._scores(p.name, p.description, videos) for p in self.protocols}
-        return next(iter(results.values())) if len(results) == 1 else {"protocol": self.asked, **results}
+        return next(iter(results.values())) if len(results) == 1 else together_of(results)
 
-    def _scores(self, name: str, description: str, videos: Sequence[str]) -> dict[str, Any]:
+    def _scores(self, name: str, description: str, videos: Sequence[str]) -> Scores:
         family = self.families()[name]
         about = {"rule": description, **self._about(family, videos)}
         rows = self.rows(name, videos)
         values = {key: float(value[0]) for key, value in family.values(totals(rows)).items()} if rows else {}
         plain = {k: None if math.isnan(v) else int(v) if k in family.counts else v for k, v in values.items()}
-        if family.sweeps_scores() and about["scores"] != SOFT:
-            plain = {f"{k} ({about['scores']})" if "M_F" in k else k: v for k, v in plain.items()}
-        return {"protocol": name, **plain, "about": about}
+        return Scores(plain, name, about, family.swept(plain))
 
     def _about(self, family: Family, videos: Sequence[str]) -> dict[str, Any]:
         records = [self.videos[v] for v in videos]
@@ -256,7 +268,7 @@ class Scorer:
             "frames": sum(r.frames - r.unlabelled for r in records),
             "frames_without_truth": sum(r.unlabelled for r in records),
             "classes": len(self.class_ids),
-            "scores": kinds.pop() if len(kinds) == 1 else f"partly {HARD}",
+            "scores": kinds.pop() if len(kinds) == 1 else PARTLY,
             "size": ", ".join(f"{width}x{height}" for height, width in sizes[:3]) + (" …" if len(sizes) > 3 else ""),
             "resize": f"{'to the truth' if family.size is None else 'both'}: scores bilinear, labels nearest",
             "control_points": ", ".join(sorted({r.control_points for r in records})),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -60,6 +60,10 @@ class Family(ABC):
     def sweeps_scores(self) -> bool:
         """Whether ``M_F`` sweeps thresholds over the scores, so that it is another number for hard masks."""
         return False
+
+    def swept(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of its numbers that are others for hard masks."""
+        return tuple(name for name in names if "M_F" in name) if self.sweeps_scores() else ()
 
 
 def stack(rows: Sequence[Sums]) -> dict[str, np.ndarray]:

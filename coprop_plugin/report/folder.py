@@ -55,7 +55,7 @@ def save(
     """
     check_output(folder)  # before any work
     clip = result.clip_of(clip)
-    settings = {"sampling": str(clip.time_base.sampling), **(settings or {})}
+    settings = dict(settings or {})
     rows = _rows(result, clip, truth) if score_table is None else list(score_table)
     everywhere = result.base_frames is None
     extras: dict[str, Callable[[Path], object]] = {}

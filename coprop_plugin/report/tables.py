@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CoPropError
+from ..metrics.scores import label
 
-SCORE_KEYS = ("protocol", "metric", "base", "refined", "unit", "note")
+SCORE_KEYS = ("protocol", "metric", "base", "refined", "unit", "note", "masks")
 MAX_CELL = 400  # characters of one setting that are shown
 
 
@@ -32,7 +33,8 @@ def score_rows(scores: Sequence[Mapping[str, Any]]) -> list[ScoreRow]:
 
     Args:
         scores: dicts with ``protocol`` and ``metric`` and, where known, ``base``, ``refined`` (numbers in ``unit``,
-            None where undefined), ``unit`` (as "%") and ``note``.
+            None where undefined), ``unit`` (as "%"), ``note`` and ``masks`` (of hard masks some metrics
+            are other numbers).
 
     Raises:
         CoPropError: a row without protocol or metric, or with other keys.
@@ -53,7 +55,7 @@ def _score_row(row: Mapping[str, Any], first: bool, span: int) -> ScoreRow:
     change = "" if base is None or refined is None else number(refined - base, unit, sign="+")
     return ScoreRow(
         protocol=str(row["protocol"]),
-        metric=str(row["metric"]),
+        metric=label(str(row["metric"]), str(row.get("masks") or "")),
         base=number(base, unit),
         refined=number(refined, unit),
         change=change,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..metrics.compare import compare
-from ..metrics.protocols import Scorer, value_rows
+from ..metrics.protocols import Scorer
+from ..metrics.scores import label
 from ..metrics.sums import ratio, totals
 from ..structures import AVSBENCH_NAMES
 from .folder import RunFolder
@@ -74,8 +75,8 @@ def make_comparison(plan: Plan, folder: RunFolder, *, draws: int = DRAWS) -> Com
             if not _has_truth(before, protocol):
                 continue
             scores = before.compute()
-            rules[protocol] = scores["about"]["rule"]
-            about.setdefault(source.name, {k: v for k, v in scores["about"].items() if k != "rule"})
+            rules[protocol] = str(scores.about["rule"])
+            about.setdefault(source.name, {k: v for k, v in scores.about.items() if k != "rule"})
             rows += [
                 row for name, ids in _subsets(plan, before) for row in _rows(source, name, before, after, ids, draws)
             ]
@@ -126,34 +127,30 @@ def _subsets(plan: Plan, scorer: Scorer) -> Iterable[tuple[str, list[str]]]:
 
 
 def _rows(source: Source, subset: str, before: Scorer, after: Scorer, ids: list[str], draws: int) -> Iterable[Row]:
-    sides = [_of_videos(scorer, ids) for scorer in (before, after)]
+    sides = [scorer.subset(ids) for scorer in (before, after)]
     (family,) = sides[0].families().values()
     if not sides[0].rows(sides[0].protocols[0].name, ids):
         return
     differences = {}
     if family.one_row_a_video():
         (differences,) = compare(sides[0], sides[1], draws=draws, level=LEVEL).values()
-    old, new = (value_rows(scorer.compute()) for scorer in sides)
-    for (protocol, metric, value, unit), (*_, refined, _) in zip(old, new, strict=True):
+    for old, new in zip(*(scorer.compute().rows() for scorer in sides), strict=True):
         yield Row(
-            source.name, subset, protocol, metric, unit, len(ids), value, refined, differences.get(_plain(metric))
+            method=source.name,
+            subset=subset,
+            protocol=old.protocol,
+            metric=old.metric,
+            unit=old.unit,
+            videos=len(ids),
+            before=old.value,
+            after=new.value,
+            difference=differences.get(old.metric),
+            masks=old.masks,
         )
-
-
-def _of_videos(scorer: Scorer, ids: Sequence[str]) -> Scorer:
-    part = Scorer(scorer.asked, order=scorer.order)
-    part.class_ids = scorer.class_ids
-    part.videos = {video: scorer.videos[video] for video in ids}
-    return part
 
 
 def _has_truth(scorer: Scorer, protocol: str) -> bool:
     return any(record.sums[protocol] is not None for record in scorer.videos.values())
-
-
-def _plain(metric: str) -> str:
-    """The metric's name without what it says of hard masks."""
-    return metric.partition(" (")[0]
 
 
 def _class_rows(source: Source, protocol: str, before: Scorer, after: Scorer) -> list[ClassRow]:
@@ -185,11 +182,11 @@ def _video_changes(
     """Every video's first number before and after."""
     found, metric = [], ""
     for video in before.video_ids():
-        (old, new) = (value_rows(_of_videos(scorer, [video]).compute()) for scorer in (before, after))
-        if not old or old[0][2] is None or new[0][2] is None:
+        old, new = (scorer.subset([video]).compute().rows() for scorer in (before, after))
+        if not old or old[0].value is None or new[0].value is None:
             continue
-        metric = old[0][1]
-        found.append(VideoChange(source.name, video, old[0][2], new[0][2], changed[video]))
+        metric = label(old[0].metric, old[0].masks)
+        found.append(VideoChange(source.name, video, old[0].value, new[0].value, changed[video]))
     return metric, found
 
 

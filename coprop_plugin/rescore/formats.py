@@ -38,7 +38,20 @@ _LATEX = {
     "–": "--",
 }
 _CSV_COLUMNS = (
-    *("origin", "method", "subset", "protocol", "metric", "unit", "videos", "frames", "before", "after", "change"),
+    *(
+        "origin",
+        "method",
+        "subset",
+        "protocol",
+        "metric",
+        "masks",
+        "unit",
+        "videos",
+        "frames",
+        "before",
+        "after",
+        "change",
+    ),
     *("low", "high", "level", "better", "worse", "same", "p_sign", "p_flip"),
 )
 
@@ -73,7 +86,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
 
 def _row(row: Row) -> dict[str, Any]:
     told: dict[str, Any] = {
-        **{k: getattr(row, k) for k in ("method", "subset", "protocol", "metric", "unit", "videos")},
+        **{k: getattr(row, k) for k in ("method", "subset", "protocol", "metric", "masks", "unit", "videos")},
         "before": row.before,
         "after": row.after,
         "change": row.change,

@@ -23,7 +23,7 @@ def notes_of_videos(plan: Plan, counts: Mapping[str, int]) -> Iterable[str]:
 
 def notes_of_intervals(rows: Sequence[Row]) -> Iterable[str]:
     """Where a mean over classes is drawn from few videos, the percentile interval can miss the change itself."""
-    beside = sorted({f"{row.metric} ({row.protocol})" for row in rows if row.headline and _misses(row)})
+    beside = sorted({f"{row.name} ({row.protocol})" for row in rows if row.headline and _misses(row)})
     if beside:
         yield (
             f"Some intervals do not hold the change itself: {', '.join(beside)}. Such numbers are means over classes: a "

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..adapters.saved_masks import read_prediction
-from ..metrics.protocols import Scorer, value_rows
+from ..metrics.compare import side_by_side
+from ..metrics.protocols import Scorer
 from ..report.html import write_report
 from ..report.index import VideoLink, write_index_page
 from ..store.find import find_prediction
@@ -120,7 +121,7 @@ def _headline(comparison: Comparison) -> list[str]:
         interval = row.interval
         sure = "" if interval is None else f" (95 % interval {interval[0]:+.2f} to {interval[1]:+.2f})"
         told.append(
-            f"{method}: {row.metric} {number(row.before)} before, {number(row.after)} after, "
+            f"{method}: {row.name} {number(row.before)} before, {number(row.after)} after, "
             f"{number(row.change, sign='+')}{sure}, over {row.videos} videos."
         )
     return told
@@ -137,12 +138,9 @@ def _refined(folder: RunFolder, task: Task, base: Prediction) -> Prediction:
 
 def _score_rows(plan: Plan, record: dict[str, Any]) -> list[dict[str, Any]]:
     """The video's own numbers under every protocol."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for side, name in (("before", "base"), ("after", "refined")):
+    sides = []
+    for side in ("before", "after"):
         scorer = Scorer(plan.protocols)
         scorer.restore(record["video"], record[side])
-        for protocol, metric, value, unit in value_rows(scorer.compute()):
-            if "/" not in metric:
-                row = {"protocol": protocol, "metric": metric, "unit": unit, "base": None, "refined": None}
-                rows.setdefault((protocol, metric), row)[name] = value
-    return list(rows.values())
+        sides.append(scorer.compute())
+    return side_by_side(*sides)

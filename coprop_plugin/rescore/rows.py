@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..metrics.bootstrap import Difference
+from ..metrics.scores import label
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Row:
 
     Attributes:
         method, subset, protocol, metric, unit: what the number is.
+        masks: where hard masks make it another number (``M_F``): of what it is; only rows of one ``masks`` compare.
         videos: how many the subset has for this method.
         before, after: values, ``None`` where not defined.
         difference: with its interval and tests over videos, in the number's own scale (``None``: the protocol scores
@@ -29,6 +31,12 @@ class Row:
     before: float | None
     after: float | None
     difference: Difference | None
+    masks: str = ""
+
+    @property
+    def name(self) -> str:
+        """The metric's name where only a name can be printed."""
+        return label(self.metric, self.masks)
 
     @property
     def scale(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..metrics.scores import SOFT
 from .comparison import ALL, Comparison
 from .rows import Row
 
@@ -47,8 +48,8 @@ def reference_tables(comparison: Comparison) -> list[Table]:
 def _scores(comparison: Comparison, subset: str) -> Table:
     """Metric after metric, so that the methods stand one below the other."""
     rows = [row for row in comparison.rows if row.subset == subset and row.headline]
-    metrics = list(dict.fromkeys((row.protocol, row.metric) for row in rows))
-    rows.sort(key=lambda row: metrics.index((row.protocol, row.metric)))
+    metrics = list(dict.fromkeys((row.protocol, row.name) for row in rows))
+    rows.sort(key=lambda row: metrics.index((row.protocol, row.name)))
     dataset = comparison.manifest["dataset"]
     where = f"{dataset['layout'].upper()} {dataset['split']}"
     return Table(
@@ -82,7 +83,7 @@ def _score_cells(row: Row) -> tuple[str, ...]:
     interval, d = row.interval, row.difference
     unit = "" if row.unit in ("%", "") else f" ({row.unit})"
     return (
-        row.metric + unit,
+        row.name + unit,
         row.protocol,
         row.method,
         str(row.videos),
@@ -114,9 +115,9 @@ def _own(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     """This run's own M_J and M_F, before and after, in the columns of published ones."""
     whole = [row for row in comparison.rows if row.subset == ALL]
     for method, protocol in dict.fromkeys((row.method, row.protocol) for row in whole):
-        of = {row.metric.partition(" (")[0]: row for row in whole if (row.method, row.protocol) == (method, protocol)}
+        of = {row.metric: row for row in whole if (row.method, row.protocol) == (method, protocol)}
         if {"M_J", "M_F"} <= of.keys():
-            rule = protocol + of["M_F"].metric.removeprefix("M_F").replace(" (", ", M_F of ").rstrip(")")
+            rule = f"{protocol}, M_F of {of['M_F'].masks}" if of["M_F"].masks not in ("", SOFT) else protocol
             for side in ("before", "after"):
                 values = (number(getattr(of[metric], side)) for metric in ("M_J", "M_F"))
                 yield (f"{method}, {side}", DASH, rule, "this run", *values)

@@ -23,6 +23,7 @@ from ..metrics.protocols import Scorer
 from ..store import digest, write_masks, write_scores
 from ..store.find import ARRAYS, find_prediction
 from ..structures import Clip, ControlPoints, Prediction
+from ..structures.frozen import locked
 from . import barriers
 from .folder import RunFolder, record_bytes
 from .plan import Plan, Source, Task
@@ -110,9 +111,7 @@ class Worker:
         result = self.method(clip, base)
         refined = result.prediction
         if base.kind == "hard":
-            refined = Prediction.from_labels(
-                refined.label_maps(), class_ids=base.class_ids, names=base.names, source=refined.source
-            )
+            refined = refined.hardened()
         return replace(result, prediction=held(refined))
 
     def score(self, task: Task, result: Result, truth: Prediction) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -253,12 +252,12 @@ def held(prediction: Prediction) -> Prediction:
         if np.prod(labels.shape) * labels.dtype.itemsize > HELD_BYTES:
             return prediction
         return Prediction.from_labels(
-            np.asarray(labels), class_ids=prediction.class_ids, names=prediction.names, source=prediction.source
+            locked(np.asarray(labels)), class_ids=prediction.class_ids, names=prediction.names, source=prediction.source
         )
     if np.prod(prediction.scores.shape) * 4 > HELD_BYTES:
         return prediction
-    scores = np.stack([prediction.frame(t) for t in range(prediction.num_frames)])
-    own = None if prediction.labels is None else np.asarray(prediction.label_maps())
+    scores = locked(np.stack([prediction.frame(t) for t in range(prediction.num_frames)]))
+    own = None if prediction.labels is None else locked(np.asarray(prediction.label_maps()))
     return replace(prediction, scores=scores, labels=own)
 
 

@@ -110,6 +110,12 @@ class Prediction(Frozen):
         """``(T, H, W) int16``, each computed when asked for."""
         return FrameStack(self.label_map, num_frames=self.num_frames, frame_shape=self.size, dtype=np.int16)
 
+    def hardened(self) -> Prediction:
+        """The label maps alone, as a hard prediction; a hard one is itself."""
+        if self.kind == "hard":
+            return self
+        return Prediction.from_labels(self.label_maps(), class_ids=self.class_ids, names=self.names, source=self.source)
+
     @classmethod
     def from_labels(
         cls,

@@ -11,16 +11,19 @@ import numpy as np
 from .. import parts
 from ..coprop import CoProp
 from ..datasets.simulators import simulate
-from ..masks.areas import min_area_px
-from ..metrics.alignment import frame_alignment
-from ..metrics.binary import count_mask, score_frames
 from ..metrics.bootstrap import paired_bootstrap
-from ..metrics.temporal import flicker
+from ..metrics.protocols import score
 from ..structures import ControlPoints, Prediction
+from ..structures.frozen import locked
 from .bound import objects_shown, within_segment_bound
 from .cases import Case
 
-METRICS = ("alignment", "M_J", "excess_flicker")
+PROTOCOLS = {
+    "alignment": "alignment: alignment_set where there are classes, alignment_binary@0.5 for one foreground; of label maps",
+    "M_J": "avsbench: of any object, of label maps",
+    "excess_flicker": "temporal: portions by the true control points; of label maps",
+}
+METRICS = tuple(PROTOCOLS)
 SIMULATORS = ("perfect", "lag", "linger", "early", "flicker", "ignore_sound", "coarse", "leak")
 TRUTH = "truth"  # stands among the generators for the true control points
 
@@ -46,21 +49,23 @@ class Row:
 
 
 def evaluate(prediction: Prediction, truth: Prediction, points: ControlPoints) -> dict[str, float]:
-    """Alignment, M_J and excess flicker of one clip, as shares.
+    """Alignment, M_J and excess flicker of one clip, as shares, each under its protocol (:data:`PROTOCOLS`).
 
-    Alignment is ``alignment_set`` where there are classes, ``alignment_binary@0.5`` for one foreground, with the
-    protocol's ``min_area`` of 0.1 % of the frame. M_J is the published frame IoU (empty-truth rule included) of
-    everything that is not background. Flicker counts pairs of frames inside true segments.
+    Both are read as label maps: the plug-in gives probabilities where it edits, and like is compared with like.
+    Without two frames inside one true segment nothing can flicker: 0.
     """
-    labels = np.stack([prediction.label_map(t) for t in range(prediction.num_frames)])
-    wanted = np.stack([truth.label_map(t) for t in range(truth.num_frames)])
-    least = min_area_px(truth.size)
-    frames = [frame_alignment(a, b, min_area_px=least) for a, b in zip(labels, wanted, strict=True)]
-    aligned = [f.binary_iou >= 0.5 if truth.binary else f.same_set for f in frames]
-    iou = score_frames([count_mask(a > 0, b > 0) for a, b in zip(labels, wanted, strict=True)]).iou
-    pairs = [t for t in range(1, len(labels)) if not points.flags[t]]
-    excess = (flicker(labels, pairs=pairs) or 0.0) - (flicker(wanted, pairs=pairs) or 0.0)
-    return {"alignment": float(np.mean(aligned)), "M_J": float(np.mean(iou)), "excess_flicker": excess}
+    predicted, any_object = prediction.hardened(), (_any_object(prediction), _any_object(truth))
+    scores = score(predicted, truth, protocol=["alignment", "temporal"], truth_control_points=points)
+    aligned = scores["alignment"]["alignment_binary@0.5" if truth.binary else "alignment_set"]
+    excess = scores["temporal"]["excess_flicker"]
+    m_j = score(*any_object, protocol="avsbench")["M_J"]
+    return {"alignment": aligned, "M_J": m_j, "excess_flicker": excess or 0.0}
+
+
+def _any_object(prediction: Prediction) -> Prediction:
+    """Everything that is not background as one class; ignored pixels stay ignored."""
+    labels = np.stack([np.minimum(prediction.label_map(t), 1) for t in range(prediction.num_frames)])
+    return Prediction.from_labels(locked(labels), source=prediction.source)
 
 
 def settings(
@@ -131,7 +136,7 @@ def _bases(case: Case, rows: dict[Setting, Row]) -> Iterator[tuple[tuple[str, in
     for setting in rows:
         if setting.policy is None:
             made = simulate(case.scene, setting.simulator, strength=setting.strength, seed=case.seed)
-            held = Prediction(np.asarray(made.scores), made.kind, made.class_ids, source=setting.simulator)
+            held = Prediction(locked(np.asarray(made.scores)), made.kind, made.class_ids, source=setting.simulator)
             yield (setting.simulator, setting.strength), held
 
 
@@ -155,6 +160,7 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "control points": s.generator or "",
             "propagator": s.propagator or "",
             "clips": len(row.values["M_J"]),
+            "protocols": dict(PROTOCOLS),
         }
         for metric in METRICS:
             line[metric] = 100 * float(np.mean(row.values[metric]))

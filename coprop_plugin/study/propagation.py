@@ -85,7 +85,6 @@ class Propagation:
         for (base, generator, policy), scorer in self.scorers.items():
             own, before = _per_clip(scorer), _per_clip(self.scorers[base, "", ""])
             scores = scorer.compute()
-            m_f = next(name for name in scores if name.startswith("M_F"))
             change = paired_bootstrap(before, own) if policy else None
             rows.append(
                 {
@@ -93,10 +92,11 @@ class Propagation:
                     "control_points": generator,
                     "policy": policy or "base",
                     "propagator": self.propagator.name if policy else "",
-                    "protocol": scores["protocol"],
+                    "protocol": scores.protocol,
+                    "masks": scores.masks,
                     "clips": len(own),
                     "M_J": 100 * scores["M_J"],
-                    m_f: 100 * scores[m_f],
+                    "M_F": 100 * scores["M_F"],
                     "alignment": 100 * float(np.mean(self.alignments[base, generator, policy])),
                     "M_J change": None
                     if change is None
