@@ -68,11 +68,13 @@ def score_rows(
     """
     if base is not None and "hard" in (base.kind, refined.kind):
         base, refined = base.hardened(), refined.hardened()
-    sides = [
-        prediction and score(prediction, truth, protocol=protocols, video_id=video_id, control_points=control_points)
-        for prediction in (base, refined)
-    ]
-    return side_by_side(*sides, detail=detail)
+    before, after = (
+        None
+        if side is None
+        else score(side, truth, protocol=protocols, video_id=video_id, control_points=control_points)
+        for side in (base, refined)
+    )
+    return side_by_side(before, after, detail=detail)
 
 
 def side_by_side(
