@@ -31,7 +31,4 @@ val_evaluator = [
     dict(type='AVSMetric', protocol='avsbench', detail='headline'),
     dict(type='AlignmentMetric', detail='headline'),
 ]
-test_evaluator = [
-    dict(type='AVSMetric', protocol='avsbench', detail='headline'),
-    dict(type='AlignmentMetric', detail='headline'),
-]
+test_evaluator = val_evaluator

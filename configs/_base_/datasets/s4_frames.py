@@ -54,8 +54,4 @@ val_evaluator = [
     dict(type='AVSMetric', protocol='avsbench', detail='headline'),
     dict(type='AlignmentMetric', detail='headline'),
 ]
-test_evaluator = [
-    dict(type='mmseg.IoUMetric', iou_metrics=['mIoU', 'mFscore']),
-    dict(type='AVSMetric', protocol='avsbench', detail='headline'),
-    dict(type='AlignmentMetric', detail='headline'),
-]
+test_evaluator = val_evaluator
