@@ -23,7 +23,7 @@ from PIL import Image
 
 from coprop_plugin import parts
 from coprop_plugin.propagators.base import PropagationTask
-from coprop_plugin.structures import Clip, FrameStack, Sampling, Sound, TimeBase
+from coprop_plugin.structures import Clip, FrameStack, Sound, TimeBase
 
 SCORED_PX, MOST_FRAMES, RATE_HZ = 240, 12, 24
 
@@ -49,7 +49,7 @@ def clip_of(frames: list[np.ndarray], every: int, *, between: bool) -> Clip:
     """Every n-th frame as a clip at DAVIS' 24 frames a second."""
     chosen = frames[::every][:MOST_FRAMES]
     rate = Fraction(RATE_HZ, every)
-    base = TimeBase.of(Sampling.uniform(rate) if hasattr(Sampling, "uniform") else parse(f"uniform:{rate}"), len(chosen))
+    base = TimeBase.of(f"uniform:{rate}", len(chosen))
 
     def inner(start_s: float, stop_s: float) -> Iterator[np.ndarray]:
         for i, frame in enumerate(frames):
@@ -60,12 +60,6 @@ def clip_of(frames: list[np.ndarray], every: int, *, between: bool) -> Clip:
         lambda t: np.ascontiguousarray(chosen[t]), num_frames=len(chosen), frame_shape=chosen[0].shape, dtype=np.uint8
     )
     return Clip("clip", stack, Sound.silence(len(chosen) * every / RATE_HZ), base, between=inner if between else None)
-
-
-def parse(text: str) -> Sampling:
-    from coprop_plugin.structures import parse_sampling
-
-    return parse_sampling(text)
 
 
 def scored(labels: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -111,7 +105,13 @@ def main() -> None:
             mean, spent = np.mean([j for j, _ in results]), np.mean([ms for _, ms in results])
             cells = " | ".join(f"{j:.1f}" for j, _ in results)
             print(f"| {every} | {name} | {cells} | {mean:.1f} | {spent:.0f} |", flush=True)
-            rows.append({"every": every, "propagator": name, "J": dict(zip(options.clips, [j for j, _ in results], strict=True))})
+            rows.append(
+                {
+                    "every": every,
+                    "propagator": name,
+                    "J": dict(zip(options.clips, [j for j, _ in results], strict=True)),
+                }
+            )
     if options.json:
         options.json.write_text(json.dumps({"between": options.between, "rows": rows}, indent=1))
 

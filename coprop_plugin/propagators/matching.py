@@ -106,7 +106,9 @@ def edge_refined(labels: Tensor, frame: np.ndarray, *, size: Sequence[int], radi
         radius_px: of the window, at eight times the cells' size; 0 resizes only.
     """
     height, width = labels.shape[1] * 8, labels.shape[2] * 8
-    masks = F.interpolate(labels[None].float().cpu(), size=(height, width), mode="bilinear", align_corners=False)[0].numpy()
+    masks = F.interpolate(labels[None].float().cpu(), size=(height, width), mode="bilinear", align_corners=False)[
+        0
+    ].numpy()
     if radius_px:
         guide = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
         guide = cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
