@@ -170,6 +170,17 @@ def reading_of(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
+    """True masks as ``refine`` reads them: like the base model's labels but with their own ids, and always hard."""
+    from ..adapters.saved_masks import read_prediction
+
+    reading = reading_of(args) | {"kind": "hard", "ids": ids_of(args.truth_ids)}
+    truth = read_prediction(args.truth, clip=clip, **reading)
+    for t in range(truth.num_frames):
+        truth.label_map(t)  # a value that stands for no class is found now, not after the work
+    return truth
+
+
 def classes_of(text: str | None) -> Any:
     if text is None or text in ("binary", "avsbench"):
         return text

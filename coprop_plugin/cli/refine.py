@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     base = options.base_of(args, clip)
     check_storable(base.class_ids)
     method = options.method_of(args)
-    truth = _truth_of(args, clip) if args.truth else None
+    truth = options.truth_of(args, clip) if args.truth else None
     result = method(clip, base, mode=args.mode)
     rows = _scores(result, truth, args, clip) if truth else []
     settings = _settings(args, clip)
@@ -72,17 +72,6 @@ def run(args: argparse.Namespace) -> int:
     )
     render(result, clip, rows, Path(args.out), as_json=args.json, report=args.report and args.mode == "clip")
     return 0
-
-
-def _truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
-    """True masks: read like the base model's labels, always hard."""
-    from ..adapters.saved_masks import read_prediction
-
-    reading = options.reading_of(args) | {"kind": "hard", "ids": options.ids_of(args.truth_ids)}
-    truth = read_prediction(args.truth, clip=clip, **reading)
-    for t in range(truth.num_frames):
-        truth.label_map(t)  # a value that stands for no class is found now, not after the work
-    return truth
 
 
 def _scores(result: Result, truth: Prediction, args: argparse.Namespace, clip: Clip) -> list[dict[str, Any]]:

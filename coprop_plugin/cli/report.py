@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError, PredictionError
 from ..files import parse_json, read_json, read_text
-from ..files.schema import ListOf, MapOf, Maybe, Number, Record, Text
+from ..files.schema import ListOf, MapOf, Maybe, Number, Record, Text, Whole
 from . import options
 from .terminal import say
 
@@ -29,6 +29,13 @@ _ROW = Record(
     others=True,
 )
 _ROWS = ListOf(_ROW)
+_READING = Record(
+    free={
+        **dict.fromkeys(("kind", "classes", "ids", "entry", "off_palette"), Maybe(Text())),
+        **dict.fromkeys(("ignore", "first_index"), Maybe(Whole())),
+    },
+    others=True,
+)
 _LINE = Record(needed={"inputs": MapOf(Text())}, others=True)
 
 
@@ -105,13 +112,15 @@ def _clip(folder: Path, manifest: Mapping[str, Any], places: Mapping[str, str]) 
 def _truth(
     places: Mapping[str, str], clip: Clip, settings: Mapping[str, Any], args: argparse.Namespace
 ) -> Prediction | None:
-    """The true masks, read as the flags say, else as they were when the clip was refined."""
-    from ..adapters.saved_masks import read_prediction
-
+    """The true masks, read as the flags say, else as they were when the clip was refined (``--ids`` is theirs here)."""
     if not (path := places.get("truth")):
         return None
-    reading = {name: getattr(args, name, None) or settings.get(name) for name in options.READING}
-    return read_prediction(path, clip=clip, **options.reading_of(argparse.Namespace(**reading)) | {"kind": "hard"})
+    stored = {**{name: settings.get(name) for name in options.READING}, "ids": settings.get("truth_ids")}
+    if fault := next(_READING.faults(stored, "configuration"), None):
+        raise PredictionError(f"run.json: {fault}.")
+    given = {name: getattr(args, name, None) for name in options.READING}  # here --ids are those of the truth
+    reading = {name: stored[name] if value is None else value for name, value in given.items()}
+    return options.truth_of(argparse.Namespace(truth=path, truth_ids=reading["ids"], **reading), clip)
 
 
 def _notes(folder: Path, manifest: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:

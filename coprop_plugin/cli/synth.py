@@ -22,6 +22,8 @@ kinds: s4 (5 s, one source), ms3 (5 s, several, 17 in 64 change), avss (10 s, cl
 in the AVSS layout). The masks of --simulate are those of a base model that errs in one way:
 perfect, lag, linger, early, flicker, ignore_sound, leak, coarse; K is frames, objects or a share."""
 
+MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="a new folder")
@@ -79,4 +81,7 @@ def size_of(text: str) -> tuple[int, int]:
     height, cross, width = str(text).partition("x")
     if not (cross and height.isdecimal() and width.isdecimal()):
         raise CoPropError(f"--size is height x width in pixels, as 224x224; got '{text}'.")
-    return int(height), int(width)
+    size = int(height[:9]), int(width[:9])
+    if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in size):
+        raise CoPropError(f"--size has sides of {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels; got '{text[:40]}'.")
+    return size

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import CoPropError, unknown_name
+from ..files import leads_out
 from ..masks.palette import colours_to_labels, voc_palette
 from ..media.images import LabelImage, read_label_values
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, Clip, FrameStack, Prediction
@@ -115,7 +116,7 @@ class AVSBench:
 
     @cached_property
     def _resolved(self) -> Path:
-        return self.data.resolve()
+        return _resolved(self.data)
 
     def clip(self, video: Video | str) -> Clip:
         """Frames and sound of a video; sampling ``avsbench``.
@@ -194,9 +195,9 @@ class AVSBench:
         """
         path = self.data / relative
         inside = not path.is_symlink() and _resolved(path.parent.absolute()).is_relative_to(self._resolved)
-        if not inside and not path.resolve().is_relative_to(self._resolved):
+        if not inside and leads_out(path, self._resolved):
             raise CoPropError(
-                f"{path}: a link on the way leads out of the data set, to {path.resolve()}, and is not followed. "
+                f"{path}: a link on the way leads out of the data set, to {os.path.realpath(path)}, and is not followed. "
                 "Copy or mount the files below its folder."
             )
         return path
@@ -213,7 +214,7 @@ class AVSBench:
 @lru_cache(maxsize=8)
 def _resolved(folder: Path) -> Path:
     """Where a folder really lies; those of one video are asked for file after file."""
-    return folder.resolve()
+    return Path(os.path.realpath(folder))
 
 
 def _foreground(image: LabelImage, path: Path) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .atomic import atomic_write
 from .documents import parse_json, read_bytes, read_json, read_text, read_yaml
-from .inside import Folder, check_new_folder
+from .inside import Folder, check_new_folder, leads_out
 from .locks import Lock, locked
 from .stage import staged
 
@@ -13,6 +13,7 @@ __all__ = [
     "Lock",
     "atomic_write",
     "check_new_folder",
+    "leads_out",
     "locked",
     "parse_json",
     "read_bytes",

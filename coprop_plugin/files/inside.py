@@ -38,6 +38,12 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     return given
 
 
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a link at or above ``path`` leads out of the folder ``root``, or nowhere (a loop)."""
+    real = os.path.realpath(path)
+    return Path(real).is_symlink() or not Path(real).is_relative_to(os.path.realpath(root))
+
+
 class Folder:
     """The one way to change what lies in a folder that may not be trusted.
 

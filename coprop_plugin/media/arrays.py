@@ -102,7 +102,9 @@ class Npz:
                         raise MediaError(f"{path}: '{name}' is no array, or there twice; an npz holds NAME.npy files.")
                     with archive.open(info) as stream:
                         self.headers[name], self._members[name] = _header(stream, f"{path}: '{name}'"), info
-        except _ZIP_ERRORS as error:
+        except MediaError:
+            raise
+        except (ValueError, *_ZIP_ERRORS) as error:  # names in no encoding, times before 1980
             raise MediaError(f"{path}: is no whole npz file ({error}). Write it again with numpy.savez.") from error
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -207,7 +209,16 @@ def _header(stream: IO[bytes], where: str) -> ArrayHeader:
             raise ValueError(f"a header of {int.from_bytes(length, 'little')} bytes")
         header = length + stream.read(int.from_bytes(length, "little"))
         shape, fortran_order, dtype = read(io.BytesIO(header))
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, *_ZIP_ERRORS) as error:
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        tokenize.TokenError,
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        *_ZIP_ERRORS,
+    ) as error:
         raise MediaError(f"{where}: is no whole npy array ({error}). Write it again with numpy.save.") from error
     if any(size < 0 for size in shape):
         raise MediaError(f"{where}: announces the impossible shape {shape}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,21 @@ class Track:
 
 
 def zeros(num_samples: int) -> np.ndarray:
-    """``(N,) float32`` of silence; beyond MEMORY_BYTES in a temporary file that vanishes with the array."""
+    """``(N,) float32`` of silence; beyond MEMORY_BYTES in a temporary file that vanishes with the array.
+
+    Raises:
+        MediaError: the disk has no room for the file.
+    """
     if num_samples * 4 <= MEMORY_BYTES:
         return np.zeros(num_samples, np.float32)
     with tempfile.TemporaryFile(prefix="coprop-sound-") as file:
-        file.truncate(num_samples * 4)
+        try:  # the room is taken now: a mapped file that the disk cannot hold ends the process when it is written
+            os.posix_fallocate(file.fileno(), 0, num_samples * 4)
+        except OSError as error:
+            raise MediaError(
+                f"{num_samples * 4 / 2**30:.1f} GiB of sound do not fit in {tempfile.gettempdir()} ({error.strerror}). "
+                "Make room there, or name another folder with TMPDIR."
+            ) from error
         return np.memmap(file, np.float32, "r+", shape=(num_samples,))
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..errors import MediaError
+from ..files import leads_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # `7.jpg`, `00007.jpg`, `<name>_7.png`, `<id>.mp4_7.png`: the frame number is what stands last.
@@ -28,10 +29,9 @@ def frame_paths(folder: Path) -> tuple[Path, ...]:
         raise MediaError(
             f"{folder}: holds no frames. A folder of frames holds 0.jpg, 1.jpg, … (or png, or NAME_1.png)."
         )
-    root = folder.resolve()
     numbered: dict[int, re.Match[str]] = {}
     for path in pictures:
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
+        if path.is_symlink() and leads_out(path, folder):
             raise MediaError(f"{path}: is a link that leads out of the folder and is not followed. Copy the file here.")
         match = _NUMBERED.fullmatch(path.name)
         if match is None:

@@ -13,6 +13,7 @@ from PIL import Image
 from ..errors import MediaError, unknown_name
 from ..files import atomic_write
 from ..masks.palette import indexed_values, voc_palette
+from .png import check_checksums
 from .sniff import IMAGE_FAMILIES, sniffed
 
 MAX_PIXELS = 64_000_000  # a picture whose header announces more is refused before it is unpacked
@@ -117,7 +118,10 @@ def _open(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     if family not in IMAGE_FAMILIES:
         raise MediaError(f"{path}: is {family}, not a picture; frames and masks are PNG or JPEG files.")
     # A PNG's size is checked before Pillow's own limit is: it may be announced by anyone.
-    depth = _png_header(path, head)[2] if family == "png" else 8
+    depth = 8
+    if family == "png":
+        depth = _png_header(path, head)[2]
+        check_checksums(path)
     try:
         image = Image.open(path, formats=[family.upper()])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

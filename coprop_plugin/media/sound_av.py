@@ -13,6 +13,7 @@ from .backend_av import probe
 from .canvas import Canvas, NoSoundError, Track, check_form
 from .packets import PacketTable, open_container, video_streams
 from .timeline import MAX_DURATION_S
+from .whole import missing_bytes
 
 # Containers round the times of sound (Matroska to 1 ms), so smaller steps between blocks are rounding, no gaps.
 GAP_S = 5e-3
@@ -25,6 +26,11 @@ def read_stream(path: Path, family: str, *, origin_s: float | None, duration_s: 
     with open_container(path, family) as container:
         streams = container.streams.audio
         if not streams:
+            if missing := missing_bytes(path, family):  # the index may be cut before it comes to the sound
+                raise MediaError(
+                    f"{path}: is cut off: {missing} of the announced bytes are missing, and with them what it tells of its "
+                    "sound. Copy or download it again."
+                )
             raise NoSoundError(
                 f"{path}: holds no audio stream. Give its sound as a file with audio=FILE, or treat it as silence with "
                 "silent_ok=True (--silent-ok on the command line)."

@@ -19,6 +19,7 @@ from ..datasets.avsbench import AVSBench
 from ..datasets.layouts import Video
 from ..datasets.moc import true_control_points
 from ..errors import CoPropError
+from ..files import leads_out
 from ..metrics.protocols import Scorer
 from ..store import digest, write_masks, write_scores
 from ..store.find import ARRAYS, find_prediction
@@ -227,7 +228,7 @@ def locate(source: Source, video: Video) -> Path:
     found = [p for p in places if p.is_dir()] + [p for p in files if p.is_file()]
     if len(found) > 1:
         raise CoPropError(f"{root}: the video '{name}' lies there twice: {', '.join(p.name for p in found)}.")
-    if len(found) == 1 and found[0].resolve().is_relative_to(root.resolve()):
+    if len(found) == 1 and not leads_out(found[0], root):
         return find_prediction(found[0])
     return find_prediction(root, name)  # lists the folder, and says what is wrong
 

@@ -33,7 +33,13 @@ def find_prediction(path: Path, clip_id: str | None = None) -> Path:
     inside = entries(path)
     if clip_id is not None:
         own_file = [p for p in inside if p.is_file() and p.suffix.lower() in ARRAYS and p.stem == clip_id]
-        if len(own_file) == 1 and not clip_id.isdecimal():  # 3.npy is frame 3, whatever the clip is called
+        if own_file and not clip_id.isdecimal():  # 3.npy is frame 3, whatever the clip is called
+            twice = [*own_file, *(p for p in inside if p.is_dir() and p.name == clip_id)]
+            if len(twice) > 1:
+                raise PredictionError(
+                    f"{path}: the clip '{clip_id}' lies there {len(twice)} times: {', '.join(p.name for p in twice[:5])}. "
+                    "Take one away, or name it."
+                )
             return own_file[0]
     folders = [p for p in inside if p.is_dir()]
     if not folders or any(p.is_file() and p.suffix.lower() in (*IMAGES, *ARRAYS) for p in inside):

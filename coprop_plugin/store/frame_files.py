@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PredictionError
+from ..files import leads_out
 
 # Published code writes `<video>_<k>.png`, `<k>.png` or `%05d.png`: the frame number is what stands last.
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>[0-9]+)(?P<suffix>\.[A-Za-z]+)", re.DOTALL)
@@ -40,10 +41,9 @@ def entries(folder: Path) -> list[Path]:
     Raises:
         PredictionError: a link that leads out of the folder.
     """
-    root = folder.resolve()
     found = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and p.name not in _NOT_OURS]
     for path in found:
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
+        if path.is_symlink() and leads_out(path, folder):
             raise PredictionError(
                 f"{path}: a link that leads out of the folder, to '{path.readlink()}'; such links are not followed. "
                 "Copy the file, or give the folder that it lies in."

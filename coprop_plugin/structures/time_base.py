@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +12,8 @@ import numpy as np
 from ..errors import CoPropError
 from .frozen import Frozen, read_only
 
+RATES_HZ = (Fraction(1, 60), Fraction(1000))
+_RATE = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{0,12})?(/[0-9]{1,12})?", re.ASCII)
 AVSBENCH_SHOWN = Fraction(15, 16)  # AVSBench's preparation shows second k at k + 15/16 s
 
 
@@ -29,8 +32,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.name not in ("avsbench", "uniform"):
             raise CoPropError(f"unknown sampling '{self.name}'. Allowed: avsbench, uniform:RATE (as uniform:25).")
-        if self.rate_hz <= 0 or (self.name == "avsbench" and self.rate_hz != 1):
-            raise CoPropError(f"the sampling '{self.name}' cannot have the rate {self.rate_hz} Hz.")
+        if not RATES_HZ[0] <= self.rate_hz <= RATES_HZ[1] or (self.name == "avsbench" and self.rate_hz != 1):
+            raise CoPropError(
+                f"the sampling '{self.name}' cannot have the rate {float(self.rate_hz):.6g} Hz; allowed are "
+                f"{float(RATES_HZ[0]):g} to {float(RATES_HZ[1]):g} frames a second."
+            )
 
     def __str__(self) -> str:
         return self.name if self.name == "avsbench" else f"uniform:{self.rate_hz}"
@@ -57,6 +63,10 @@ def parse_sampling(text: str | Sampling) -> Sampling:
     if isinstance(text, Sampling):
         return text
     name, _, rate = str(text).partition(":")
+    if rate and not _RATE.fullmatch(rate):  # a fraction is exact: 1e999999999 would be worked out to its last digit
+        raise CoPropError(
+            f"the rate in the sampling {str(text)[:80]!r} is not a number; write uniform:25 or uniform:30000/1001."
+        )
     try:
         rate_hz = Fraction(rate) if rate else Fraction(1)
     except (ValueError, ZeroDivisionError) as error:

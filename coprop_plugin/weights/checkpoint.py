@@ -21,6 +21,8 @@ from .inert import INERT_GLOBALS
 CONTAINERS = ("state_dict", "model", "model_state_dict")  # where training scripts keep the weights, in this order
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 NUM_SHOWN = 5
+MOST_NESTED = 8
+DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 MOST_SHARED = (
     8  # tied weights have several names; a file whose entries sum up to more than its size times this is a trap
 )
@@ -160,7 +162,9 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise CheckpointError(f"'{path}' is a compressed zip; torch.save writes uncompressed ones. Unpack it.")
-    except zipfile.BadZipFile as error:
+    except CheckpointError:
+        raise
+    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:  # names in no encoding
         raise CheckpointError(f"'{path}' is cut off or damaged: {error}.") from error
 
 
@@ -169,8 +173,13 @@ def _find_weights(path: Path, content: Any) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"'{path}' holds a {type(content).__name__}, not weights by name.")
     inner = content
-    while key := next((key for key in CONTAINERS if isinstance(inner.get(key), Mapping)), None):
+    for _ in range(MOST_NESTED):  # a container may hold itself
+        key = next((key for key in CONTAINERS if isinstance(inner.get(key), Mapping)), None)
+        if key is None:
+            break
         inner = inner[key]
+    else:
+        raise CheckpointError(f"'{path}' nests its weights more than {MOST_NESTED} deep, or in themselves.")
     others = [str(name) for name, value in inner.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others or not inner:
         raise CheckpointError(
@@ -186,6 +195,8 @@ def _check_forms(path: Path, state: Mapping[str, Tensor]) -> None:
     for name, value in state.items():
         if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
             raise CheckpointError(f"'{path}': {name} is not a plain dense tensor ({value.layout}, {value.device}).")
+        if str(value.dtype).removeprefix("torch.") not in DTYPES:
+            raise CheckpointError(f"'{path}': {name} is of type {value.dtype}; read are {', '.join(DTYPES)}.")
         size = value.numel() * value.element_size()
         if size > value.untyped_storage().nbytes():
             raise CheckpointError(f"'{path}': {name} claims the shape {tuple(value.shape)}, more than the file holds.")

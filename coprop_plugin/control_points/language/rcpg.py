@@ -103,10 +103,14 @@ class RCPG(ControlPointGenerator):
             raise unknown_name("variant of rcpg", variant, VARIANTS)
         if decoding not in ("constrained", "free"):
             raise unknown_name("decoding of rcpg", decoding, ("constrained", "free"))
-        least = {"agreement": (agreement, 1), "num_examples": (num_examples, 0), "window_s": (window_s or 1, 1)}
-        for option, (value, minimum) in least.items():
-            if not isinstance(value, int) or value < minimum:
-                raise CoPropError(f"rcpg: {option} is a whole number from {minimum} on, got {value!r}.")
+        bounds = {
+            "agreement": (agreement, 1, 101),
+            "num_examples": (num_examples, 0, 100),
+            "window_s": (window_s or 1, 1, 3600),
+        }
+        for option, (value, minimum, most) in bounds.items():
+            if not isinstance(value, int) or not minimum <= value <= most:
+                raise CoPropError(f"rcpg: {option} is a whole number from {minimum} to {most}, got {str(value)[:40]}.")
         self.variant, self.num_examples, self.agreement = variant, num_examples, agreement
         self.decoding, self.window_s, self.overlap_s = decoding, window_s, overlap_s
         self.document = read_document(examples) if isinstance(examples, str | Path) else examples

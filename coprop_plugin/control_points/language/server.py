@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import CoPropError, unknown_name
 from .model import RATE_HZ, Answer, AudioLanguageModel, BitList, ModelError, Request, pcm16
-from .transport import AnswerTooLarge, AnswerTooSlow, check_url, open_client, read_completion
+from .transport import AnswerTooLarge, AnswerTooSlow, check_url, open_client, read_completion, within
 
 KEY_VARIABLE = "COPROP_LM_KEY"
 MAX_BYTES = 1 << 20
@@ -85,7 +85,7 @@ class ServerModel(AudioLanguageModel):
         self._client, self._broken = open_client(
             self.url, key=key, timeout_s=timeout_s, retries=retries, max_bytes=max_bytes
         )
-        self._key, self._named = key, model
+        self._key, self._named, self._timeout_s = key, model, timeout_s
         self.constrained, self.in_flight, self.delivery, self.sound = constrained, in_flight, delivery, sound
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
         self._kinds: list[str] = list(KINDS) if constrained == "auto" else list(dict.fromkeys([constrained, "none"]))
@@ -181,7 +181,8 @@ class ServerModel(AudioLanguageModel):
                 listed = self._read(lambda: self._client.models.with_raw_response.list()).get("data")
             except (ModelError, _NotThere):
                 listed = None  # many servers of one model have no such list; the question itself shows whether it works
-            names = [str(row["id"]) for row in listed or () if isinstance(row, dict) and "id" in row]
+            rows = listed if isinstance(listed, list) else []
+            names = [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
             if len(names) > 1:
                 raise CoPropError(f"{self.url} has several models, name one (--lm-model): {', '.join(names)[:500]}")
             self._named = names[0] if names else "default"  # servers of one model may list none and take any name
@@ -199,7 +200,7 @@ class ServerModel(AudioLanguageModel):
 
         try:
             with self._slots:
-                data = read_completion(call().http_response)
+                data = within(lambda: read_completion(call().http_response), self._timeout_s)
         except openai.APIStatusError as error:
             said = self._redacted(error.response.text[:300])
             if error.status_code in REFUSED_FIELD:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib
 import ipaddress
 import json
+import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ...errors import CoPropError, MissingExtra
+
+T = TypeVar("T")
+PAUSE_S = 10.0  # the client waits up to 8 s before it asks again
+_attempt = threading.local()
 
 
 class AnswerTooLarge(Exception):
@@ -19,6 +25,43 @@ class AnswerTooLarge(Exception):
 
 class AnswerTooSlow(Exception):
     """The answer dripped on beyond the time limit."""
+
+
+@dataclass
+class _Clock:
+    """When the attempt began whose response has not come yet."""
+
+    since: float | None
+
+
+def within(call: Callable[[], T], seconds: float) -> T:
+    """The result of a call of the client, whose every attempt has one deadline up to its response's body.
+
+    A client's own limit is for each piece that comes: headers that drip in reset it for ever.
+
+    Raises:
+        AnswerTooSlow: an attempt took longer; the thread that waits for it ends with its connection.
+    """
+    clock, ended = _Clock(time.monotonic()), threading.Event()
+    box: list[tuple[T | None, BaseException | None]] = []
+
+    def run() -> None:
+        _attempt.clock = clock
+        try:
+            box.append((call(), None))
+        except BaseException as error:  # raised where the call was asked for
+            box.append((None, error))
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    while not ended.wait(0.1):
+        since = clock.since
+        if since is not None and time.monotonic() - since > seconds + PAUSE_S:
+            raise AnswerTooSlow
+    result, error = box[0]
+    if error is not None:
+        raise error
+    return cast("T", result)
 
 
 def check_url(url: str, *, has_key: bool) -> str:
@@ -89,10 +132,14 @@ def open_client(
 
     def without_account(request: Any) -> None:
         # The client adds organisation and project of the user's account at OpenAI from the environment.
+        if (clock := getattr(_attempt, "clock", None)) is not None:
+            clock.since = time.monotonic()
         for name in [name for name in request.headers if name.lower().startswith("openai-")]:
             del request.headers[name]
 
     def bound(response: Any) -> None:
+        if (clock := getattr(_attempt, "clock", None)) is not None:
+            clock.since = None  # the body has a deadline of its own
         if response.headers.get("content-encoding", "identity") != "identity":
             raise AnswerTooLarge  # packed: how large it is cannot be known before it is unpacked
         response.stream = Bounded(response.stream)
