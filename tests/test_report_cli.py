@@ -93,11 +93,11 @@ def test_a_moved_clip_is_asked_for_and_a_changed_one_told(refined, tmp_path, cap
     [
         ("run.log", None, "is not named in run.log"),
         ("run.log", "[1, 2]\n", "is not named in run.log"),
-        ("scores.json", "{}", "scores are a list of rows"),
+        ("scores.json", "{}", "it is a list"),
         ("scores.json", "[", "not JSON"),
-        ("run.json", {"segments": [{"start": 0}]}, "does not describe segments"),
-        ("run.json", {"configuration": "x"}, "'configuration' in run.json is no object"),
-        ("run.json", {"notes": 3}, "'notes' in run.json is no list"),
+        ("run.json", {"segments": [{"start": 0}]}, "segments[0].stop is missing"),
+        ("run.json", {"configuration": "x"}, "configuration is a mapping"),
+        ("run.json", {"notes": 3}, "notes is a list"),
         ("run.json", {"base": None}, "base prediction was not stored"),
     ],
 )
