@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import CoPropError, PredictionError
 from ..parts import part
-from ..store.label_values import Classes, label_values
+from ..store.label_values import LabelSet, label_values
 from ..store.score_arrays import prediction_from_array
 from ..structures import Clip, Prediction
 from ..structures.prediction import Kind
@@ -44,7 +44,7 @@ class CallableAdapter(Adapter):
         function: Callable[..., Any] | str,
         *,
         kind: Kind | None = None,
-        class_ids: Classes = None,
+        class_ids: LabelSet = None,
         ids: Mapping[int, int] | None = None,
         ignore: int | None = None,
         frame_equals_clip: bool | None = None,

@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     places: list[tuple[Clip, int]]
 
 
-class Window(NamedTuple):
+class ModelWindow(NamedTuple):
     """Frames of a clip that a network sees together, and the clip's sound."""
 
     clip: Clip
@@ -154,12 +154,12 @@ class PublishedAdapter(Adapter):
         scores: dict[int, np.ndarray] = {}
         for start in range(0, len(indices), self.batch_frames):
             chunk = indices[start : start + self.batch_frames]
-            answers = self.run([Window(clip, examples, chunk)], alone=True)
+            answers = self.run([ModelWindow(clip, examples, chunk)], alone=True)
             scores |= {t: self._scores(one) for t, one in zip(chunk, answers, strict=True)}
         return scores
 
     @torch.inference_mode()
-    def run(self, windows: Sequence[Window], *, alone: bool = False) -> np.ndarray:
+    def run(self, windows: Sequence[ModelWindow], *, alone: bool = False) -> np.ndarray:
         """``(n, C, H, W) float32``: :meth:`answer` for all frames of these windows, or for each frame ``alone``."""
         parts = [self._seen_and_heard(window) for window in windows]
         frames, examples, flag = (torch.cat(kind) for kind in zip(*parts, strict=True))
@@ -167,7 +167,7 @@ class PublishedAdapter(Adapter):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return self.answer(Batch(frames, examples, flag, places), alone=alone).float().cpu().numpy()
 
-    def _seen_and_heard(self, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+    def _seen_and_heard(self, window: ModelWindow) -> tuple[Tensor, Tensor, Tensor]:
         """Frames, log-mel examples and flags of one window; what lies beyond the clip's end is zero."""
         real = [t for t in window.indices if t < window.clip.num_frames]
         frames = normalise(torch.from_numpy(self.resized(window.clip, real)).to(self.device))
@@ -199,13 +199,13 @@ class _Answers:
         self._adapter, self._together = adapter, adapter.together
         self._per_batch = max(1, adapter.batch_frames // adapter.together)
         self._kept = FrameSpool()
-        self._windows: list[tuple[int, Window]] = []  # with their clip's start
+        self._windows: list[tuple[int, ModelWindow]] = []  # with their clip's start
         self._starts: list[int] = []
         for clip in clips:
             self._starts.append(len(self._windows) * self._together)
             examples = adapter._examples(clip)
             cut = windows(clip.num_frames, self._together, padded=adapter.padded)
-            self._windows += [(self._starts[-1], Window(clip, examples, indices)) for indices in cut]
+            self._windows += [(self._starts[-1], ModelWindow(clip, examples, indices)) for indices in cut]
 
     def of(self, number: int, t: int) -> np.ndarray:
         """The answer for frame t of clip ``number``."""

@@ -13,7 +13,7 @@ from ..masks.probability import probabilities
 from ..parts import part
 from ..store.find import find_prediction
 from ..store.label_folder import OffPalette
-from ..store.label_values import Classes
+from ..store.label_values import LabelSet
 from ..store.read import Said, read_path
 from ..store.score_arrays import prediction_from_array
 from ..structures import Clip, Prediction
@@ -27,7 +27,7 @@ def read_prediction(
     clip: Clip | None = None,
     kind: Kind | None = None,
     ids: Mapping[int, int] | None = None,
-    classes: Classes = None,
+    classes: LabelSet = None,
     ignore: int | None = None,
     first_index: int | None = None,
     entry: str | None = None,

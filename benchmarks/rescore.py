@@ -44,7 +44,7 @@ from coprop_plugin.datasets.avsbench import AVSBench, open_dataset
 from coprop_plugin.metrics.protocols import Scorer
 from coprop_plugin.rescore import Processes, RunFolder, make_plan, rescore
 from coprop_plugin.rescore.comparison import make_comparison
-from coprop_plugin.rescore.plan import DEFAULT_PROTOCOLS, Plan
+from coprop_plugin.rescore.plan import DEFAULT_PROTOCOLS, RunPlan
 from coprop_plugin.rescore.run import write_tables
 from coprop_plugin.rescore.worker import Worker
 from coprop_plugin.structures import Prediction
@@ -197,7 +197,7 @@ def memory(small: Path, scratch: Path) -> Iterator[Line]:
     yield Line("  ratio", peaks[1] / peaks[0], "x", goal=1.1, at_least=False)
 
 
-def plan_of(root: Path, protocols: tuple[str, ...] = DEFAULT_PROTOCOLS) -> Plan:
+def plan_of(root: Path, protocols: tuple[str, ...] = DEFAULT_PROTOCOLS) -> RunPlan:
     return make_plan([root / "predictions" / METHOD], root, reading={"kind": "probability"}, protocol=protocols)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.datasets.avsbench import open_dataset
 from coprop_plugin.datasets.write import Simulation, write_dataset
-from coprop_plugin.rescore import Plan, Summary, barriers, make_plan, rescore
+from coprop_plugin.rescore import RunPlan, Summary, barriers, make_plan, rescore
 
 VIDEOS = 4
 
@@ -34,7 +34,7 @@ def write_benchmark(root: Path, *, kind: str = "ms3", videos: int = VIDEOS, side
     return root
 
 
-def plan_of(root: Path, *methods: str, **options: object) -> Plan:
+def plan_of(root: Path, *methods: str, **options: object) -> RunPlan:
     """A plan over folders of ``predictions/``."""
     return make_plan([root / "predictions" / name for name in methods or ("lag-1", "flicker-2")], root, **options)  # type: ignore[arg-type]
 
@@ -45,7 +45,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name not in ("run.log", ".lock")}
 
 
-def quick(plan: Plan, out: Path, **options: object) -> Summary:
+def quick(plan: RunPlan, out: Path, **options: object) -> Summary:
     """A run with a short bootstrap and no pages unless asked for."""
     return rescore(plan, out, **{"draws": 50, "pages": "none", **options})  # type: ignore[arg-type]
 

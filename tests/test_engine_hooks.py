@@ -19,7 +19,7 @@ from toy_runner import Runner
 from coprop_plugin.coprop import CoProp
 from coprop_plugin.datasets.avsbench import open_dataset
 from coprop_plugin.engine.refining import second_evaluator, undisturbed_randomness
-from coprop_plugin.engine.videos import Classes, SampleInfo, Video, prediction_of_logits
+from coprop_plugin.engine.videos import ClassChannels, SampleInfo, VideoSamples, prediction_of_logits
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.media.images import read_rgb
 from coprop_plugin.metrics.scorer import Scorer
@@ -280,7 +280,7 @@ def test_what_is_wrong_is_said() -> None:
         SampleInfo.of(sample(audio_path=None).metainfo)
     with pytest.raises(CoPropError, match="label 0 must be the background"):
         SampleInfo.of(sample(reduce_zero_label=True).metainfo)
-    video = Video(SampleInfo.of(sample().metainfo), "labels")
+    video = VideoSamples(SampleInfo.of(sample().metainfo), "labels")
     video.add(SampleInfo.of(sample().metainfo), sample())
     with pytest.raises(CoPropError, match="frame 0 came twice"):
         video.add(SampleInfo.of(sample().metainfo), sample())
@@ -289,7 +289,9 @@ def test_what_is_wrong_is_said() -> None:
 
 def test_a_single_channel_is_a_probability_with_labels_of_its_own() -> None:
     sigmoid = np.random.default_rng(0).random((2, 1, 4, 4), dtype=np.float32)
-    prediction = prediction_of_logits(sigmoid, (sigmoid[:, 0] > 0.3).astype(np.int16), Classes((1,), {}), source="x")
+    prediction = prediction_of_logits(
+        sigmoid, (sigmoid[:, 0] > 0.3).astype(np.int16), ClassChannels((1,), {}), source="x"
+    )
     np.testing.assert_array_equal(prediction.frame(1), np.concatenate([1 - sigmoid[1], sigmoid[1]]))
     np.testing.assert_array_equal(prediction.label_map(1), sigmoid[1, 0] > 0.3)
     assert prediction.kind == "probability"

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 @pytest.mark.parametrize("kind", parts.KINDS)
-def test_every_part_has_its_own_name_and_that_of_its_class(kind: parts.Kind) -> None:
+def test_every_part_has_its_own_name_and_that_of_its_class(kind: parts.PartKind) -> None:
     known = REGISTRIES[kind].module_dict
     wanted = {name for part in parts.all_parts(kind) for name in (*part.names, part.class_name)}
     assert set(known) == wanted

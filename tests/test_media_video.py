@@ -21,7 +21,7 @@ from coprop_plugin.errors import CoPropError, MediaError
 from coprop_plugin.media.backend import VideoStream, probe
 from coprop_plugin.media.reader import read_clip
 from coprop_plugin.media.sniff import sniff
-from coprop_plugin.media.video import FrameCache, Video
+from coprop_plugin.media.video import FrameCache, VideoFile
 
 NUM_FRAMES = 70
 OPEN_GOP = {"g": "15", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}
@@ -67,9 +67,9 @@ def test_every_frame_is_the_right_one(clips: Path, name: str, backend: str) -> N
     stream = look(clips / name, backend)
     num_frames = STREAMS[name].get("num_frames", NUM_FRAMES)
     assert len(stream.timeline) == num_frames
-    in_order = Video(stream)
+    in_order = VideoFile(stream)
     assert [number_of(in_order.frame(i)) for i in range(num_frames)] == list(range(num_frames))
-    anywhere, wanted = Video(stream), random.Random(1).choices(range(num_frames), k=25)
+    anywhere, wanted = VideoFile(stream), random.Random(1).choices(range(num_frames), k=25)
     assert [number_of(anywhere.frame(i)) for i in wanted] == wanted
 
 
@@ -79,7 +79,7 @@ def test_both_backends_give_the_same_pixels_and_times(clips: Path, name: str) ->
     assert one.size == other.size == STREAMS[name].get("size", (48, 96))
     assert np.array_equal(one.timeline.times_s, other.timeline.times_s)
     assert one.timeline.duration_s == other.timeline.duration_s
-    frames = Video(one), Video(other)
+    frames = VideoFile(one), VideoFile(other)
     for i in range(0, len(one.timeline), 9):
         assert np.array_equal(frames[0].frame(i), frames[1].frame(i))
 
@@ -118,7 +118,7 @@ def test_times_of_a_variable_rate(clips: Path) -> None:
 def test_real_clips_are_the_same_for_both(data: Path, name: str) -> None:
     one, other = (look(data / name, backend) for backend in ("av", "decord"))
     assert np.array_equal(one.timeline.times_s, other.timeline.times_s)
-    frames = Video(one), Video(other)
+    frames = VideoFile(one), VideoFile(other)
     for i in (*range(0, len(one.timeline), 25), len(one.timeline) - 1, 3):
         assert np.array_equal(frames[0].frame(i), frames[1].frame(i))
 
@@ -131,7 +131,7 @@ def test_of_two_video_streams_the_first_is_taken(data: Path, tmp_path: Path) -> 
     assert stream.notes == ("2 video streams; the first one is read",)
     with pytest.raises(MediaError, match=r"holds 2 video streams, and decord .* Say backend='av'"):
         look(nasa, "decord")
-    own = Video(look(write_clip(tmp_path / "two.mp4", streams=2)))  # the second one is larger: decord's choice
+    own = VideoFile(look(write_clip(tmp_path / "two.mp4", streams=2)))  # the second one is larger: decord's choice
     assert [number_of(own.frame(i)) for i in range(50)] == list(range(50))
 
 
@@ -240,7 +240,7 @@ def test_a_damaged_frame_is_told_and_never_patched_up(tmp_path: Path, damage: st
 
 
 def read_all(stream: VideoStream, order=range(100)) -> list[tuple[int, np.ndarray | str]]:
-    video, found = Video(stream), []
+    video, found = VideoFile(stream), []
     for i in order:
         try:
             found.append((i, video.frame(i)))
@@ -259,7 +259,7 @@ def test_decord_tells_damage_too(tmp_path: Path) -> None:
 
 
 def read_all_strictly(path: Path) -> None:
-    video = Video(look(path, "decord"))
+    video = VideoFile(look(path, "decord"))
     for i in range(100):
         video.frame(i)
 
@@ -304,7 +304,7 @@ def test_random_damage_ends_in_a_clear_error_or_whole_frames(tmp_path: Path, nam
 # One reader in several places
 
 
-def _number_in_child(videos: list[Video], results) -> None:
+def _number_in_child(videos: list[VideoFile], results) -> None:
     gc.collect()
     videos.pop(0).frame(7)
     results.put(number_of(videos[0].frame(40)))
@@ -313,9 +313,9 @@ def _number_in_child(videos: list[Video], results) -> None:
 @pytest.mark.parametrize("backend", ["av", "decord"])
 def test_a_child_process_neither_uses_nor_frees_the_decoders_of_its_parent(clips: Path, backend: str) -> None:
     """Both would hang: the threads of a decoder do not survive a fork."""
-    video, dropped = (Video(look(clips / "b_frames.mp4", backend)) for _ in range(2))
+    video, dropped = (VideoFile(look(clips / "b_frames.mp4", backend)) for _ in range(2))
     assert number_of(video.frame(3)) == number_of(dropped.frame(3)) == 3
-    ring: list[object] = [Video(video.stream)]
+    ring: list[object] = [VideoFile(video.stream)]
     ring[0].frame(0)
     ring.append(ring)
     gc.disable()
@@ -338,13 +338,13 @@ def test_a_child_process_neither_uses_nor_frees_the_decoders_of_its_parent(clips
 
 @pytest.mark.parametrize("backend", ["av", "decord"])
 def test_a_reader_is_pickled_without_its_decoder(clips: Path, backend: str) -> None:
-    video = Video(look(clips / "b_frames.mp4", backend))
+    video = VideoFile(look(clips / "b_frames.mp4", backend))
     video.frame(3)
     assert number_of(pickle.loads(pickle.dumps(video)).frame(7)) == 7  # noqa: S301
 
 
 def test_threads_take_turns(clips: Path) -> None:
-    video, wrong = Video(look(clips / "open_gop.mp4")), []
+    video, wrong = VideoFile(look(clips / "open_gop.mp4")), []
 
     def read(seed: int) -> None:
         wrong.extend(i for i in random.Random(seed).choices(range(NUM_FRAMES), k=15) if number_of(video.frame(i)) != i)
@@ -379,5 +379,5 @@ def test_in_order_reading_never_seeks(clips: Path, monkeypatch: pytest.MonkeyPat
     from coprop_plugin.media.backend_av import AvDecoder
 
     monkeypatch.setattr(AvDecoder, "_seek", lambda *_: pytest.fail("a seek in forward reading"))
-    video = Video(look(clips / "constant.mp4"))
+    video = VideoFile(look(clips / "constant.mp4"))
     assert [number_of(video.frame(i)) for i in range(0, NUM_FRAMES, 30)] == [0, 30, 60]

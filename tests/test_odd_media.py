@@ -18,13 +18,13 @@ from coprop_plugin.errors import PredictionError
 from coprop_plugin.media.backend import probe
 from coprop_plugin.media.reader import read_clip
 from coprop_plugin.media.sound import read_track
-from coprop_plugin.media.video import Video
+from coprop_plugin.media.video import VideoFile
 
 ODD = DATA / "odd"
 
 
 def frames_of(path: Path, family: str) -> list[int]:
-    video = Video(probe(path, family))
+    video = VideoFile(probe(path, family))
     return [number_of(video.frame(i)) for i in range(len(video.stream.timeline))]
 
 
@@ -58,7 +58,7 @@ def test_h264_and_mp3_in_an_avi(tmp_path: Path, reordered: int) -> None:
         sounds=[tone(2.4)],
         sound_codec="libmp3lame",
     )
-    video = Video(probe(path, "avi"))
+    video = VideoFile(probe(path, "avi"))
     assert [number_of(video.frame(i)) for i in (40, 3, 59, 0, 17)] == [40, 3, 59, 0, 17]
     assert frames_of(path, "avi") == list(range(60))
     assert read_clip(path, sampling="uniform:25").num_frames in (60, 61)

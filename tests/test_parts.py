@@ -32,6 +32,6 @@ def test_errors_say_what_to_write(part: object, message: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["control_points", "propagator", "fusion", "adapter"])
-def test_every_listed_part_exists(kind: parts.Kind) -> None:
+def test_every_listed_part_exists(kind: parts.PartKind) -> None:
     for name in parts.names(kind):
         assert callable(parts.maker(kind, name))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from coprop_plugin.report.colours import class_colours
-from coprop_plugin.report.compare import Comparison
+from coprop_plugin.report.compare import ClipComparison
 from coprop_plugin.report.envelope import envelope
 from coprop_plugin.report.lanes import Grid, fits
 from coprop_plugin.report.svg import tag
@@ -27,7 +27,7 @@ def clip_of(num_frames=10, sampling="avsbench", rate_hz=1000, clip_id="clip"):
 def comparison_of(num_frames, *, truth=True, classes=(1,)):
     sets = tuple(frozenset(classes) if t % 3 else frozenset() for t in range(num_frames))
     iou = np.linspace(0, 1, num_frames)
-    return Comparison(
+    return ClipComparison(
         changed=np.arange(num_frames) % 2 * 0.5,
         classes=classes,
         base_sets=sets,

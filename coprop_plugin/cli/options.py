@@ -91,12 +91,12 @@ def add_propagator(group: Any) -> None:
     )
 
 
-def names_of(kind: parts.Kind) -> str:
+def names_of(kind: parts.PartKind) -> str:
     """All names of a kind, for a flag's help; no part is imported."""
     return f"one of {', '.join(parts.names(kind))} (coprop parts {kind})"
 
 
-def parsed(kind: parts.Kind, given: Any) -> dict[str, Any]:
+def parsed(kind: parts.PartKind, given: Any) -> dict[str, Any]:
     """A part that a flag or a run file names, as a dict.
 
     Raises:

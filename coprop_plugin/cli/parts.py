@@ -16,7 +16,7 @@ EXAMPLES = """\
   coprop parts propagator
   coprop parts control_points changepoint
   coprop parts fusion consensus --json"""
-FLAGS: dict[parts.Kind, str] = {
+FLAGS: dict[parts.PartKind, str] = {
     "adapter": "--adapter",
     "control_points": "--control-points",
     "propagator": "--propagator",
@@ -93,7 +93,7 @@ def as_text(told: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def markdown(kinds: list[parts.Kind]) -> str:
+def markdown(kinds: list[parts.PartKind]) -> str:
     """The parts as a table of Markdown, as the README holds it."""
     lines = ["| part | name | what it is |", "|---|---|---|"]
     for kind in kinds:
@@ -105,7 +105,7 @@ def markdown(kinds: list[parts.Kind]) -> str:
     return "\n".join(lines)
 
 
-def _kind(text: str) -> parts.Kind:
+def _kind(text: str) -> parts.PartKind:
     """A kind as users write it: ``control-points`` is one too."""
     for kind in parts.KINDS:
         if text.replace("-", "_").rstrip("s") in (kind, kind.rstrip("s")):
@@ -127,7 +127,7 @@ def _listed(part: parts.Part) -> dict[str, Any]:
     }
 
 
-def _table(kind: parts.Kind) -> str:
+def _table(kind: parts.PartKind) -> str:
     rows = [row for part in parts.all_parts(kind) for row in ((part.name, part.help), *part.presets.items())]
     width = max(len(name) for name, _ in rows)
     return "\n".join([f"{kind} ({FLAGS[kind]})", *(f"  {name:<{width}}  {text}" for name, text in rows)])

@@ -16,8 +16,8 @@ from . import options
 from .terminal import console, say
 
 if TYPE_CHECKING:
-    from ..rescore import Plan, Summary
-    from ..rescore.pool import Engine
+    from ..rescore import RunPlan, Summary
+    from ..rescore.pool import Executor
     from ..rescore.worker import Outcome
 
 HELP = "Refine and re-score the saved predictions of a whole benchmark; interrupted, the same command goes on."
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if summary.failed else 0
 
 
-def _engine(args: argparse.Namespace) -> Engine:
+def _engine(args: argparse.Namespace) -> Executor:
     """What works off the videos."""
     from ..rescore.pool import Processes
     from ..rescore.torchrun import Torchrun, started_by_torchrun
@@ -123,7 +123,7 @@ def _engine(args: argparse.Namespace) -> Engine:
 
 def _method(args: argparse.Namespace) -> dict[str, Any]:
     """The parts as the manifest keeps them: names resolved to dicts."""
-    given: dict[parts.Kind, Any] = {
+    given: dict[parts.PartKind, Any] = {
         "control_points": options.control_points_of(args),
         "propagator": args.propagator,
         "fusion": args.fusion,
@@ -135,7 +135,7 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextmanager
-def progress(plan: Plan) -> Iterator[Callable[[Outcome], None]]:
+def progress(plan: RunPlan) -> Iterator[Callable[[Outcome], None]]:
     """A bar with rate and time left on stderr; failures are told as they come."""
     from rich.progress import (
         BarColumn,

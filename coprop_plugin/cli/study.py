@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
-from ..parts import Kind, names_in
+from ..parts import PartKind, names_in
 from . import options, study_points
 from .terminal import console
 
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     plug_in.add_argument("--size", type=int, default=224, help="side of synthetic frames in pixels (224)")
     plug_in.add_argument("--composed", metavar="DIR", help="composed clips, NAME.mp4 with NAME.json")
     plug_in.add_argument("--simulators", metavar="A,B,…", help="faults to compare (default: all)")
-    flags: dict[str, Kind] = {"generators": "control_points", "propagators": "propagator", "policies": "fusion"}
+    flags: dict[str, PartKind] = {"generators": "control_points", "propagators": "propagator", "policies": "fusion"}
     for flag, kind in flags.items():
         plug_in.add_argument(
             f"--{flag}", metavar="A,B,…", help=f"to compare (default: all that need nothing); {options.names_of(kind)}"

@@ -16,7 +16,7 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from ..propagators.guides import AudioFeatures
-    from ..training.loop import Outcome
+    from ..training.loop import Trained
 
 HELP = """Train a propagator: the audio insert on top of AOT's weights (default), all of it, or plain AOT.
 A stopped training goes on with the same command; OUT/weights.safetensors is for --propagator-checkpoint."""
@@ -148,7 +148,7 @@ def _features(args: argparse.Namespace) -> AudioFeatures | None:
     return vggish_features(args.audio_checkpoint)
 
 
-def _tell(outcome: Outcome, steps: int, *, as_json: bool) -> None:
+def _tell(outcome: Trained, steps: int, *, as_json: bool) -> None:
     told = {"steps": outcome.step, "finished": outcome.finished, "weights": str(Path(outcome.weights))}
     if as_json:
         print(json.dumps(told, indent=2))

@@ -10,7 +10,7 @@ from mmengine.structures import BaseDataElement
 
 from ..coprop import CoProp, Result
 from ..errors import CoPropError
-from ..parts import Kind
+from ..parts import PartKind
 from ..structures import Clip, ControlPoints, Prediction
 from .mirror import built_parts
 from .refining import RefiningHook
@@ -41,7 +41,7 @@ class CoPropHook(RefiningHook):
         fusion: Any = "consensus",
         **options: Any,
     ) -> None:
-        parts: dict[Kind, Any] = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
+        parts: dict[PartKind, Any] = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
         super().__init__(parts, **options)
         self.method = CoProp(**built_parts(parts))
 
@@ -65,7 +65,7 @@ class AudioInsertPropagatorHook(RefiningHook):
     def __init__(
         self, *, propagator: Any = "flow", fusion: Any = "replace", prefix: str = "propagated", **options: Any
     ) -> None:
-        parts: dict[Kind, Any] = {"propagator": propagator, "fusion": fusion}
+        parts: dict[PartKind, Any] = {"propagator": propagator, "fusion": fusion}
         super().__init__(parts, prefix=prefix, **options)
         self.parts = built_parts(parts)
 

@@ -13,7 +13,7 @@ from ..errors import CoPropError, unknown_name
 from ..metrics.scorer import Scorer
 from ..metrics.table import protocols
 from ..structures import ControlPoints, Prediction
-from .videos import IGNORED, Classes, Kept, SampleInfo, prediction_of_logits, smallest
+from .videos import IGNORED, ClassChannels, Kept, SampleInfo, prediction_of_logits, smallest
 
 Detail = Literal["headline", "all"]
 KEPT_KEYS = {"pred_sem_seg", "gt_sem_seg", "seg_logits", "control_points"}
@@ -99,7 +99,7 @@ class AVSMetric(BaseMetric):
 
     def _scored(self, info: SampleInfo, frames: Sequence[Mapping[str, Any]]) -> str:
         """The sums of one video, as JSON."""
-        classes = Classes.of(self.dataset_meta)
+        classes = ClassChannels.of(self.dataset_meta)
         truth = np.concatenate([_maps(frame, "gt_sem_seg", info) for frame in frames]).astype(np.int16)
         prediction = frames[0].get("prediction")
         if prediction is None:

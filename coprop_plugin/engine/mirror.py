@@ -17,7 +17,7 @@ from ..errors import unknown_name
 SCOPE = "coprop_plugin"
 
 
-def mirrored(kind: parts.Kind) -> Registry:
+def mirrored(kind: parts.PartKind) -> Registry:
     """A registry with a maker for every part of a kind, under both its names; more can be registered by users."""
     registry = Registry(kind, scope=SCOPE)
     for name in parts.names(kind):
@@ -28,7 +28,7 @@ def mirrored(kind: parts.Kind) -> Registry:
     return registry
 
 
-def _maker(kind: parts.Kind, name: str) -> Callable[..., Any]:
+def _maker(kind: parts.PartKind, name: str) -> Callable[..., Any]:
     def make(**options: Any) -> Any:
         return parts.build(kind, {"name": name, **options})
 
@@ -39,7 +39,7 @@ ADAPTERS = mirrored("adapter")
 CONTROL_POINTS = mirrored("control_points")
 PROPAGATORS = mirrored("propagator")
 FUSIONS = mirrored("fusion")
-REGISTRIES: dict[parts.Kind, Registry] = {
+REGISTRIES: dict[parts.PartKind, Registry] = {
     "adapter": ADAPTERS,
     "control_points": CONTROL_POINTS,
     "propagator": PROPAGATORS,
@@ -47,7 +47,7 @@ REGISTRIES: dict[parts.Kind, Registry] = {
 }
 
 
-def build_part(kind: parts.Kind, given: Any) -> Any:
+def build_part(kind: parts.PartKind, given: Any) -> Any:
     """A part from what a config holds: ``dict(type=…)``, or anything that :func:`coprop_plugin.parts.build` takes.
 
     ``type`` may be the class itself, as MMEngine's Python-style configs have it. An option that is such a dict again (the
@@ -70,12 +70,12 @@ def build_part(kind: parts.Kind, given: Any) -> Any:
     )
 
 
-def built_parts(given: Mapping[parts.Kind, Any]) -> dict[str, Any]:
+def built_parts(given: Mapping[parts.PartKind, Any]) -> dict[str, Any]:
     """Several parts at once, by their kinds."""
     return {kind: build_part(kind, part) for kind, part in given.items()}
 
 
-def _registered(kind: parts.Kind, type_: Any) -> Callable[..., Any]:
+def _registered(kind: parts.PartKind, type_: Any) -> Callable[..., Any]:
     if callable(type_):
         return type_
     name = str(type_).removeprefix(f"{SCOPE}.")

@@ -22,13 +22,13 @@ from mmengine.structures import BaseDataElement
 
 from ..coprop import Result
 from ..errors import CoPropError, unknown_name
-from ..parts import Kind
+from ..parts import PartKind
 from ..store.manifest import plain
 from ..structures import Clip, Prediction
 from .dump import check_visualizer, show_video, write_video
 from .mirror import without_scopes
 from .samplers import VideoSampler
-from .videos import Classes, Kept, SampleInfo, Video, clip_of, with_prediction
+from .videos import ClassChannels, Kept, SampleInfo, VideoSamples, clip_of, with_prediction
 
 Incomplete = Literal["raise", "gather"]
 
@@ -56,7 +56,7 @@ class RefiningHook(Hook):
 
     def __init__(
         self,
-        parts: Mapping[Kind, Any],
+        parts: Mapping[PartKind, Any],
         *,
         prefix: str = "coprop",
         base: Kept = "labels",
@@ -112,15 +112,15 @@ class RefiningHook(Hook):
             check_visualizer(runner.visualizer)
         self._gathering = get_world_size() > 1 and not isinstance(sampler, VideoSampler)
         self._evaluator = second_evaluator(loop.evaluator, self.prefix)
-        self._classes = Classes.of(loop.evaluator.dataset_meta)
+        self._classes = ClassChannels.of(loop.evaluator.dataset_meta)
         self._num_samples = len(loop.dataloader.dataset)
-        self._videos: dict[str, Video] = {}
+        self._videos: dict[str, VideoSamples] = {}
         self._shown = 0
 
     def _take(self, runner: Any, outputs: Sequence[BaseDataElement]) -> None:
         for sample in outputs:
             info = SampleInfo.of(sample.metainfo)
-            video = self._videos.setdefault(info.video_id, Video(info, self.base))
+            video = self._videos.setdefault(info.video_id, VideoSamples(info, self.base))
             if self._gathering and video.seen.issuperset(info.frames):
                 continue  # the sampler's padding
             video.add(info, sample)
@@ -153,13 +153,13 @@ class RefiningHook(Hook):
             runner.message_hub.update_scalar(f"{mode}/{key}", value)
         self._videos.clear()
 
-    def _gathered(self) -> Iterator[Video]:
+    def _gathered(self) -> Iterator[VideoSamples]:
         """This process's share of the videos, put together from the samples of all; frames that came twice once."""
         mine = [pair for video in self._videos.values() for pair in video.in_order()]
-        videos: dict[str, Video] = {}
+        videos: dict[str, VideoSamples] = {}
         for pairs in all_gather_object(mine):
             for info, sample in pairs:
-                video = videos.setdefault(info.video_id, Video(info, self.base))
+                video = videos.setdefault(info.video_id, VideoSamples(info, self.base))
                 if not video.seen.issuperset(info.frames):
                     video.add(info, sample)
         self._videos = {name: videos[name] for name in sorted(videos) if not videos[name].complete}
@@ -167,7 +167,7 @@ class RefiningHook(Hook):
             raise CoPropError(f"videos are not complete on any process, the first is '{next(iter(self._videos))}'.")
         return (videos[name] for name in sorted(videos)[get_rank() :: get_world_size()])
 
-    def _finish(self, runner: Any, video: Video) -> None:
+    def _finish(self, runner: Any, video: VideoSamples) -> None:
         clip, base = clip_of([info for info, _ in video.in_order()]), video.base(self._classes)
         with undisturbed_randomness():
             result = self.refine(clip, base, [sample for _, sample in video.in_order()])

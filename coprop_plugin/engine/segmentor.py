@@ -13,10 +13,10 @@ from mmengine.structures import BaseDataElement, PixelData
 
 from ..coprop import CoProp
 from ..errors import CoPropError
-from ..parts import Kind
+from ..parts import PartKind
 from .mirror import built_parts
 from .refining import undisturbed_randomness
-from .videos import Classes, SampleInfo, Video, clip_of
+from .videos import ClassChannels, SampleInfo, VideoSamples, clip_of
 
 
 @MODELS.register_module()
@@ -53,8 +53,8 @@ class CoPropSegmentor(BaseModel):
             segmentor = MODELS.build({**inherited, **segmentor})
         self.segmentor = segmentor
         self.data_preprocessor = self.segmentor.data_preprocessor
-        self.classes = Classes.of({"classes": tuple(classes)})
-        parts: dict[Kind, Any] = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
+        self.classes = ClassChannels.of({"classes": tuple(classes)})
+        parts: dict[PartKind, Any] = {"control_points": control_points, "propagator": propagator, "fusion": fusion}
         self.method = CoProp(**built_parts(parts))
         self.register_state_dict_post_hook(_names_of_the_base)
         self.register_load_state_dict_pre_hook(_names_of_the_wrapper)
@@ -69,9 +69,9 @@ class CoPropSegmentor(BaseModel):
     @torch.no_grad()
     def _refined(self, samples: Sequence[BaseDataElement]) -> Sequence[BaseDataElement]:
         infos = [SampleInfo.of(sample.metainfo) for sample in samples]
-        videos: dict[str, Video] = {}
+        videos: dict[str, VideoSamples] = {}
         for info, sample in zip(infos, samples, strict=True):
-            videos.setdefault(info.video_id, Video(info, "labels")).add(info, sample)
+            videos.setdefault(info.video_id, VideoSamples(info, "labels")).add(info, sample)
         refined = {}
         for name, video in videos.items():
             if not video.complete:

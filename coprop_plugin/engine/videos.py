@@ -94,14 +94,14 @@ def _read_frame(video_id: str, paths: Mapping[int, str], t: int) -> np.ndarray:
     return read_rgb(paths[t])
 
 
-class Classes(NamedTuple):
+class ClassChannels(NamedTuple):
     """What the labels of a data set mean."""
 
     ids: tuple[int, ...]
     names: dict[int, str]
 
     @classmethod
-    def of(cls, dataset_meta: Mapping[str, Any] | None) -> Classes:
+    def of(cls, dataset_meta: Mapping[str, Any] | None) -> ClassChannels:
         """From an evaluator's ``dataset_meta``; label 0 is the background.
 
         Raises:
@@ -116,7 +116,7 @@ class Classes(NamedTuple):
         return cls(ids, {c: str(names[c]) for c in ids if c < len(names)})
 
 
-class Video:
+class VideoSamples:
     """What is kept of one video until it is complete: its masks (and scores where asked for), never its pictures.
 
     Args:
@@ -170,7 +170,7 @@ class Video:
         """The samples with their infos, by frame."""
         return sorted(zip(self.infos, self.samples, strict=True), key=lambda pair: pair[0].frames)
 
-    def base(self, classes: Classes) -> Prediction:
+    def base(self, classes: ClassChannels) -> Prediction:
         """What the base model said of the complete video."""
         if self._given is not None:
             return self._given
@@ -191,7 +191,7 @@ class Video:
         )
         return prediction_of_logits(scores, stack, classes, source=source)
 
-    def truth(self, classes: Classes) -> Prediction | None:
+    def truth(self, classes: ClassChannels) -> Prediction | None:
         """The true masks, -1 where there is none; ``None`` where the samples bring no truth."""
         ordered = [sample for _, sample in self.in_order()]
         if not all("gt_sem_seg" in sample for sample in ordered):
@@ -202,7 +202,7 @@ class Video:
         )
 
 
-def prediction_of_logits(scores: Frames, labels: np.ndarray, classes: Classes, *, source: str) -> Prediction:
+def prediction_of_logits(scores: Frames, labels: np.ndarray, classes: ClassChannels, *, source: str) -> Prediction:
     """A prediction from mmseg's ``seg_logits (T, C, H, W)`` and its label maps ``(T, H, W)``.
 
     Of a single channel mmseg gives the sigmoid, and labels by a threshold of its own.

@@ -18,7 +18,7 @@ from .images import read_rgb
 from .sniff import VIDEO_FAMILIES, regular_file, sniff
 from .sound import read_track
 from .timeline import SAME_TIME_S, sampled_indices
-from .video import FrameCache, Video
+from .video import FrameCache, VideoFile
 
 PathLike = str | os.PathLike[str]
 
@@ -74,7 +74,7 @@ def _video_clip(
         track = _or_silence(stream.path, stream.start_s, time_base, silent_ok)
     else:
         track = read_track(audio, duration_s=time_base.duration_s)
-    video = Video(stream)
+    video = VideoFile(stream)
     return Clip(
         clip_id=clip_id or stream.path.stem,
         frames=FrameStack(
@@ -99,12 +99,12 @@ def _or_silence(path: Path, origin_s: float | None, time_base: TimeBase, silent_
         return Track(Sound.silence(time_base.duration_s), ("no audio stream: taken as silence",))
 
 
-def _sampled_frame(video: Video, indices: np.ndarray, t: int) -> np.ndarray:
+def _sampled_frame(video: VideoFile, indices: np.ndarray, t: int) -> np.ndarray:
     return video.frame(int(indices[t]))
 
 
 def _between(
-    video: Video, indices: np.ndarray, frame_time_s: np.ndarray, start_s: float, stop_s: float
+    video: VideoFile, indices: np.ndarray, frame_time_s: np.ndarray, start_s: float, stop_s: float
 ) -> Iterator[np.ndarray]:
     """``Clip.between``: a bound that is the time of a frame of the clip stands for that frame's own time.
 

@@ -36,7 +36,7 @@ class FrameCache:
         return len(self._frames)
 
 
-class Video:
+class VideoFile:
     """The frames of a probed stream; the file is opened on first use, anew in each process.
 
     Can be pickled and used by several threads; they take turns.

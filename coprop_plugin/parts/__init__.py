@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import CoPropError, unknown_name
-from .declare import KINDS, Kind, Part, declaration, part
+from .declare import KINDS, Part, PartKind, declaration, part
 from .installed import GROUPS, described, load, package_of, points_of, third_party
 from .options import Option, check, fits, options_of, passes_on, shown
 from .sources import own_parts
@@ -24,7 +24,7 @@ __all__ = [
     "GROUPS",
     "KINDS",
     "RULE",
-    "Kind",
+    "PartKind",
     "Option",
     "Part",
     "all_parts",
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 # What an object of each kind is an instance of; read it before you write a part of your own.
-CONTRACTS: dict[Kind, str] = {
+CONTRACTS: dict[PartKind, str] = {
     "adapter": "coprop_plugin.adapters.base:Adapter",
     "control_points": "coprop_plugin.control_points.base:ControlPointGenerator",
     "propagator": "coprop_plugin.propagators.base:Propagator",
@@ -54,18 +54,18 @@ CONTRACTS: dict[Kind, str] = {
 }
 
 
-def all_parts(kind: Kind) -> list[Part]:
+def all_parts(kind: PartKind) -> list[Part]:
     """All parts of a kind, ours and other packages', in the order of their names; none is imported."""
     theirs = {name: part for name, part in third_party(kind).items() if name not in _own(kind)}
     return sorted([*own_parts()[kind].values(), *theirs.values()], key=lambda part: part.name)
 
 
-def names(kind: Kind) -> list[str]:
+def names(kind: PartKind) -> list[str]:
     """All names of a kind, presets and other packages' entry points included; none is imported."""
     return sorted({*_own(kind), *third_party(kind)})
 
 
-def describe(kind: Kind, name: str) -> Part:
+def describe(kind: PartKind, name: str) -> Part:
     """The part that a name means; one of another package is loaded.
 
     Raises:
@@ -78,7 +78,7 @@ def describe(kind: Kind, name: str) -> Part:
     return described(kind, name)
 
 
-def maker(kind: Kind, name: str) -> Callable[..., Any]:
+def maker(kind: PartKind, name: str) -> Callable[..., Any]:
     """The class or function behind a name.
 
     Raises:
@@ -88,7 +88,7 @@ def maker(kind: Kind, name: str) -> Callable[..., Any]:
     return load(kind, name) if known.package else _imported(known.target)
 
 
-def options(kind: Kind, name: str) -> tuple[Option, ...]:
+def options(kind: PartKind, name: str) -> tuple[Option, ...]:
     """The options of a part; a preset's own option is none.
 
     Raises:
@@ -99,7 +99,7 @@ def options(kind: Kind, name: str) -> tuple[Option, ...]:
     return tuple(one for one in options_of(maker(kind, name), known.takes) if one.name not in fixed)
 
 
-def ready(kind: Kind) -> list[str]:
+def ready(kind: PartKind) -> list[str]:
     """The names of the parts that run as they are: no weights, no model and no option needed."""
     return [
         one.name
@@ -108,7 +108,7 @@ def ready(kind: Kind) -> list[str]:
     ]
 
 
-def build(kind: Kind, part: Any, **defaults: Any) -> Any:
+def build(kind: PartKind, part: Any, **defaults: Any) -> Any:
     """Make a part from its name, its dict or itself (objects are returned as they are).
 
     Args:
@@ -137,7 +137,7 @@ def build(kind: Kind, part: Any, **defaults: Any) -> Any:
 
 
 def make(
-    kind: Kind,
+    kind: PartKind,
     maker: Callable[..., Any],
     given: Mapping[str, Any],
     *,
@@ -158,7 +158,7 @@ def make(
     return _kept(kind, maker(**given), what)
 
 
-def parse(text: str, *, kind: Kind | None = None) -> dict[str, Any]:
+def parse(text: str, *, kind: PartKind | None = None) -> dict[str, Any]:
     """``"name:option=value,…"`` as a dict; values are Python literals, or plain text.
 
     Args:
@@ -184,12 +184,12 @@ def parse(text: str, *, kind: Kind | None = None) -> dict[str, Any]:
     return given
 
 
-def contract(kind: Kind) -> type:
+def contract(kind: PartKind) -> type:
     """The abstract class of a kind."""
     return _imported(CONTRACTS[kind])
 
 
-def _own(kind: Kind) -> dict[str, Part]:
+def _own(kind: PartKind) -> dict[str, Part]:
     return {name: part for part in own_parts()[kind].values() for name in part.names}
 
 
@@ -198,7 +198,7 @@ def _imported(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _kept(kind: Kind, made: Any, what: str) -> Any:
+def _kept(kind: PartKind, made: Any, what: str) -> Any:
     """The object, if it keeps the contract of its kind."""
     wanted = contract(kind)
     if isinstance(made, wanted):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
-Kind = Literal["adapter", "control_points", "propagator", "fusion"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+PartKind = Literal["adapter", "control_points", "propagator", "fusion"]
+KINDS: tuple[PartKind, ...] = get_args(PartKind)
 DECLARED = "__coprop_part__"  # the attribute of a class or function that holds its Part
 
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ class Part:
         package: the installed package that adds it, empty for ours.
     """
 
-    kind: Kind
+    kind: PartKind
     name: str
     target: str
     help: str
@@ -60,7 +60,7 @@ class Part:
 
 
 def part(
-    kind: Kind,
+    kind: PartKind,
     name: str,
     *,
     presets: Mapping[str, str] | None = None,

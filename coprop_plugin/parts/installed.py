@@ -7,10 +7,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ..errors import CoPropError
-from .declare import KINDS, Kind, Part, declaration, first_line
+from .declare import KINDS, Part, PartKind, declaration, first_line
 
 # An entry point's name is the part's name, and its value the class: everything = "package.module:Class"
-GROUPS: dict[Kind, str] = {
+GROUPS: dict[PartKind, str] = {
     "adapter": "coprop_plugin.adapters",
     "control_points": "coprop_plugin.control_points",
     "propagator": "coprop_plugin.propagators",
@@ -19,17 +19,17 @@ GROUPS: dict[Kind, str] = {
 assert set(GROUPS) == set(KINDS)
 
 
-def points_of(kind: Kind) -> list[EntryPoint]:
+def points_of(kind: PartKind) -> list[EntryPoint]:
     """The entry points of a kind, in the order of their names."""
     return sorted(entry_points(group=GROUPS[kind]), key=lambda point: (point.name, point.value))
 
 
-def third_party(kind: Kind) -> dict[str, Part]:
+def third_party(kind: PartKind) -> dict[str, Part]:
     """Name -> part, as far as it is known without importing anything."""
     return {point.name: listed(kind, point) for point in points_of(kind)}
 
 
-def listed(kind: Kind, point: EntryPoint) -> Part:
+def listed(kind: PartKind, point: EntryPoint) -> Part:
     """What an entry point says by itself."""
     package = package_of(point)
     return Part(kind, point.name, point.value, f"added by the package {package} ({point.value})", package=package)
@@ -41,7 +41,7 @@ def package_of(point: EntryPoint) -> str:
     return f"{found.metadata['Name']} {found.version}" if found else point.value.partition(":")[0]
 
 
-def load(kind: Kind, name: str) -> Any:
+def load(kind: PartKind, name: str) -> Any:
     """The class or function behind the entry point of this name.
 
     Raises:
@@ -66,7 +66,7 @@ def load(kind: Kind, name: str) -> Any:
     return made
 
 
-def described(kind: Kind, name: str) -> Part:
+def described(kind: PartKind, name: str) -> Part:
     """The part of this name with what its class declares, or at least documents; loads it."""
     made = load(kind, name)
     known = third_party(kind)[name]

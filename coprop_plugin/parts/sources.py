@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .declare import KINDS, Kind, Part, first_line
+from .declare import KINDS, Part, PartKind, first_line
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ROOMS = ("adapters", "control_points", "propagators", "fusion")
@@ -16,14 +16,14 @@ MARK = "part("  # files without it are not parsed
 
 
 @cache
-def own_parts() -> dict[Kind, dict[str, Part]]:
-    """Kind -> name -> part, without the presets' names, in the order of the names.
+def own_parts() -> dict[PartKind, dict[str, Part]]:
+    """PartKind -> name -> part, without the presets' names, in the order of the names.
 
     Raises:
         SyntaxError: a declaration holds something else than literals, or a name is declared twice.
     """
-    found: dict[Kind, dict[str, Part]] = {kind: {} for kind in KINDS}
-    taken: dict[tuple[Kind, str], str] = {}
+    found: dict[PartKind, dict[str, Part]] = {kind: {} for kind in KINDS}
+    taken: dict[tuple[PartKind, str], str] = {}
     for declared in sorted(_declared(), key=lambda part: part.name):
         for name in declared.names:
             other = taken.setdefault((declared.kind, name), declared.target)

@@ -17,7 +17,7 @@ FRAME_IOU_RULE = "plain frame IoU: mean over the classes in mask or truth; 1 whe
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ClipComparison:
     """Per frame: how much changed, which classes are shown, and the overlap with the truth.
 
     Attributes:
@@ -42,7 +42,7 @@ class Comparison:
         return _shown(self.base_sets, self.refined_sets, self.truth_sets or ())
 
 
-def compare(base: Prediction, refined: Prediction, *, truth: Prediction | None = None) -> Comparison:
+def compare(base: Prediction, refined: Prediction, *, truth: Prediction | None = None) -> ClipComparison:
     """Read every frame of the predictions once, one at a time."""
     changed, base_iou, refined_iou = [], [], []
     sets: dict[str, list[frozenset[int]]] = {"base": [], "refined": [], "truth": []}
@@ -61,7 +61,7 @@ def compare(base: Prediction, refined: Prediction, *, truth: Prediction | None =
             refined_iou.append(frame_iou(nearest(after, labels.shape), labels))
             occurring |= sets["truth"][-1]
     shown = _shown(sets["base"], sets["refined"])
-    return Comparison(
+    return ClipComparison(
         changed=np.array(changed),
         classes=(*shown, *sorted(occurring.difference(shown))),
         base_sets=tuple(sets["base"]),
@@ -97,7 +97,7 @@ def changes(sets: Sequence[frozenset[int]]) -> tuple[int, ...]:
     return tuple(int(t) for t in np.flatnonzero(change_flags(sets)) if t)
 
 
-def headline(comparison: Comparison) -> str:
+def headline(comparison: ClipComparison) -> str:
     """How many frames changed, as a sentence."""
     total = len(comparison.changed)
     count = int((comparison.changed > 0).sum())
@@ -106,7 +106,7 @@ def headline(comparison: Comparison) -> str:
     return f"{count} of {total} frames changed."
 
 
-def explanation(comparison: Comparison, control_points: ControlPoints, time_base: TimeBase) -> tuple[str, ...]:
+def explanation(comparison: ClipComparison, control_points: ControlPoints, time_base: TimeBase) -> tuple[str, ...]:
     """What the change means, in sentences computed from the data: timing first, then overlap with the truth."""
     points = set(control_points.frames[1:])
     before, now = changes(comparison.base_sets), changes(comparison.refined_sets)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, Clip, ControlPoints, Prediction, Segment
 from .colours import RGB
-from .compare import Comparison, changes, mean_iou
+from .compare import ClipComparison, changes, mean_iou
 from .lanes import segment_label
 from .strips import LARGE, Picture, masked_pictures
 from .tables import seconds
@@ -82,7 +82,7 @@ def clip_facts(clip: Clip, base: Prediction, control_points: ControlPoints) -> l
     ]
 
 
-def cards(comparison: Comparison, control_points: ControlPoints) -> list[tuple[str, str, str]]:
+def cards(comparison: ClipComparison, control_points: ControlPoints) -> list[tuple[str, str, str]]:
     """``(what, before, now)``: the numbers at the top of the page."""
     points = set(control_points.frames[1:])
     total = len(points)
@@ -101,7 +101,7 @@ def cards(comparison: Comparison, control_points: ControlPoints) -> list[tuple[s
 def strip_columns(
     clip: Clip,
     predictions: Sequence[Prediction],
-    comparison: Comparison,
+    comparison: ClipComparison,
     *,
     control_points: ControlPoints,
     frames: Sequence[int],
@@ -125,7 +125,7 @@ def strip_columns(
 
 
 def segment_rows(
-    clip: Clip, segments: Sequence[Segment], comparison: Comparison, *, frames: Sequence[int]
+    clip: Clip, segments: Sequence[Segment], comparison: ClipComparison, *, frames: Sequence[int]
 ) -> list[SegmentRow]:
     """The segments, each with what changed in it."""
     windows = clip.time_base.sound_window_s
@@ -148,7 +148,7 @@ def segment_rows(
 
 
 def close_up(
-    clip: Clip, predictions: Sequence[Prediction], comparison: Comparison, *, colours: Mapping[int, RGB]
+    clip: Clip, predictions: Sequence[Prediction], comparison: ClipComparison, *, colours: Mapping[int, RGB]
 ) -> CloseUp | None:
     """The frame that changed most, or None where nothing changed."""
     t = int(np.argmax(comparison.changed))

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from ..structures import Clip, Segment, TimeBase
 from .colours import RGB, css_colour
-from .compare import Comparison
+from .compare import ClipComparison
 from .envelope import envelope
 from .svg import at, group, percent, tag
 
@@ -140,7 +140,7 @@ def confidence_lane(confidence: np.ndarray, grid: Grid) -> Lane:
 
 
 def presence_lanes(
-    comparison: Comparison, grid: Grid, *, names: Mapping[int, str], colours: Mapping[int, RGB]
+    comparison: ClipComparison, grid: Grid, *, names: Mapping[int, str], colours: Mapping[int, RGB]
 ) -> list[Lane]:
     """One lane for each of the classes shown in the most frames, and a word on the others."""
     roles = (comparison.base_sets, comparison.refined_sets, comparison.truth_sets or ())
@@ -152,7 +152,7 @@ def presence_lanes(
     return lanes
 
 
-def presence_lane(class_id: int, name: str, colour: RGB, comparison: Comparison, grid: Grid) -> Lane:
+def presence_lane(class_id: int, name: str, colour: RGB, comparison: ClipComparison, grid: Grid) -> Lane:
     """When a class is shown: outlined before, filled after, a thin line for the truth."""
     rows = [
         tag("rect", x=percent(x), width=percent(w), y=0.5, height=7, class_="before-bar")

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ..structures import Clip, ControlPoints, Segment, TimeBase
 from .colours import RGB
-from .compare import Comparison, changes
+from .compare import ClipComparison, changes
 from .lanes import (
     DESKTOP_PX,
     MAX_COLUMNS,
@@ -39,7 +39,7 @@ def timeline_svg(
     clip: Clip,
     control_points: ControlPoints,
     segments: Sequence[Segment],
-    comparison: Comparison,
+    comparison: ClipComparison,
     *,
     names: Mapping[int, str],
     colours: Mapping[int, RGB],

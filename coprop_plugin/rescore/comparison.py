@@ -16,7 +16,7 @@ from ..metrics.sums import ratio, totals
 from ..structures import AVSBENCH_NAMES
 from .folder import RunFolder
 from .notes import notes_of_intervals, notes_of_videos
-from .plan import Plan, Source, Task
+from .plan import RunPlan, Source, Task
 from .published import published
 from .rows import ClassRow, Row, VideoChange
 
@@ -54,7 +54,7 @@ class Comparison:
         return published(dataset["layout"]) if dataset["split"] == "test" else []
 
 
-def make_comparison(plan: Plan, folder: RunFolder, *, draws: int = DRAWS) -> Comparison:
+def make_comparison(plan: RunPlan, folder: RunFolder, *, draws: int = DRAWS) -> Comparison:
     """Read the records of a run, one method and protocol at a time.
 
     Args:
@@ -100,7 +100,9 @@ def make_comparison(plan: Plan, folder: RunFolder, *, draws: int = DRAWS) -> Com
     )
 
 
-def read_scorers(plan: Plan, folder: RunFolder, source: Source, protocol: str) -> tuple[Scorer, Scorer, dict[str, int]]:
+def read_scorers(
+    plan: RunPlan, folder: RunFolder, source: Source, protocol: str
+) -> tuple[Scorer, Scorer, dict[str, int]]:
     """The scorings of a method before and after under one protocol, and how many frames of each video were edited."""
     order = [video.video_id for video in plan.videos]
     sides = {side: Scorer(protocol, order=order) for side in ("before", "after")}
@@ -119,7 +121,7 @@ def read_scorers(plan: Plan, folder: RunFolder, source: Source, protocol: str) -
     return sides["before"], sides["after"], changed
 
 
-def _subsets(plan: Plan, scorer: Scorer) -> Iterable[tuple[str, list[str]]]:
+def _subsets(plan: RunPlan, scorer: Scorer) -> Iterable[tuple[str, list[str]]]:
     scored = scorer.video_ids()
     yield ALL, scored
     if chosen := [video for video in scored if video in set(plan.moc or ())]:
@@ -190,7 +192,7 @@ def _video_changes(
     return metric, found
 
 
-def _failures(plan: Plan, folder: RunFolder) -> Iterable[tuple[str, str, str]]:
+def _failures(plan: RunPlan, folder: RunFolder) -> Iterable[tuple[str, str, str]]:
     for task in plan.tasks():
         if (error := folder.read_failure(task)) is not None:
             yield task.source.name, task.video.video_id, error

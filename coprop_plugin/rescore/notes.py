@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .plan import Plan
+from .plan import RunPlan
 from .rows import Row
 
 
-def notes_of_videos(plan: Plan, counts: Mapping[str, int]) -> Iterable[str]:
+def notes_of_videos(plan: RunPlan, counts: Mapping[str, int]) -> Iterable[str]:
     """Which videos the numbers are of; ``counts`` are those that each method was scored on."""
     yield from plan.notes
     if plan.moc is not None and not plan.moc:

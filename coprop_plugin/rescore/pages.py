@@ -16,7 +16,7 @@ from ..structures import Prediction, Segment
 from . import barriers
 from .comparison import Comparison
 from .folder import RunFolder
-from .plan import Plan, Task
+from .plan import RunPlan, Task
 from .rows import VideoChange
 from .tables import number, reference_tables, result_tables
 from .worker import held, locate, points_of
@@ -31,7 +31,7 @@ def extremes(comparison: Comparison) -> tuple[tuple[VideoChange, ...], tuple[Vid
     return worst, best
 
 
-def write_pages(plan: Plan, folder: RunFolder, comparison: Comparison, *, pages: str) -> dict[tuple[str, str], str]:
+def write_pages(plan: RunPlan, folder: RunFolder, comparison: Comparison, *, pages: str) -> dict[tuple[str, str], str]:
     """Write the pages that are asked for; ``(method, video)`` -> the path of its page below the folder.
 
     Args:
@@ -136,7 +136,7 @@ def _refined(folder: RunFolder, task: Task, base: Prediction) -> Prediction:
     return held(read_prediction(find_prediction(folder.masks(task)), classes=base.class_ids))
 
 
-def _score_rows(plan: Plan, record: dict[str, Any]) -> list[dict[str, Any]]:
+def _score_rows(plan: RunPlan, record: dict[str, Any]) -> list[dict[str, Any]]:
     """The video's own numbers under every protocol."""
     sides = []
     for side in ("before", "after"):

@@ -60,7 +60,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A run, resolved; it travels to other processes as it is.
 
     Attributes:
@@ -140,7 +140,7 @@ def make_plan(
     protocol: str | Sequence[str] = DEFAULT_PROTOCOLS,
     scores: ScoreFiles = "none",
     semantic_root: str | Path | None = None,
-) -> Plan:
+) -> RunPlan:
     """Resolve a run; everything that can be wrong before the first video is found here.
 
     Args:
@@ -168,7 +168,7 @@ def make_plan(
     moc, notes = _moc(dataset, split, semantic)
     classes = {"classes": "avsbench"} if dataset.layout.name == "avss" else {}
     given = {k: v for k, v in (reading or {}).items() if v is not None}
-    plan = Plan(
+    plan = RunPlan(
         data_root=Path(data_root),
         layout=dataset.layout.name,
         split=split,

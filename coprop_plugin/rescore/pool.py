@@ -15,18 +15,18 @@ from typing import Protocol
 from ..errors import CoPropError
 from ..files import Lock
 from .folder import RunFolder
-from .plan import Plan, Task
+from .plan import RunPlan, Task
 from .worker import Outcome, Worker
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _AHEAD = 4  # tasks a worker that are handed out at most, so that a long list costs no memory
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Works off the tasks of a run. Which engine does it changes no byte of the run."""
 
     def work_off(
-        self, plan: Plan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
+        self, plan: RunPlan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
     ) -> Iterator[Outcome]:
         """The outcome of every task, as they come.
 
@@ -59,7 +59,7 @@ class Processes:
         self.workers = workers
 
     def work_off(
-        self, plan: Plan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
+        self, plan: RunPlan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
     ) -> Iterator[Outcome]:
         if self.workers == 1:
             yield from map(Worker(plan, folder, retry_failed=retry_failed), tasks)
@@ -108,7 +108,7 @@ _worker: Worker | None = None
 _lock: Lock | None = None
 
 
-def _start(plan: Plan, folder: RunFolder, lock: Lock, retry_failed: bool) -> None:
+def _start(plan: RunPlan, folder: RunFolder, lock: Lock, retry_failed: bool) -> None:
     """In a new process: hold the folder's lock, end with the run, and get ready."""
     global _worker, _lock
     _lock = lock

@@ -22,7 +22,7 @@ from ..errors import CoPropError
 from ..files import Lock
 from ..store.manifest import versions
 from .folder import RunFolder
-from .plan import Plan, Task
+from .plan import RunPlan, Task
 from .worker import Outcome, Worker
 
 MAX_TRIES = 3  # a video that has killed so many workers has failed
@@ -58,9 +58,9 @@ class RayCluster:
         self.address, self.workers = address, workers
 
     def work_off(
-        self, plan: Plan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
+        self, plan: RunPlan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
     ) -> Iterator[Outcome]:
-        """As :meth:`Engine.work_off`; the driver alone holds the lock, and actors end with it."""
+        """As :meth:`Executor.work_off`; the driver alone holds the lock, and actors end with it."""
         with self._connected():
             self._look_at_nodes(folder)
             resources = self._ray.cluster_resources()
@@ -214,7 +214,7 @@ class Crew:
 class _Actor:
     """A :class:`Worker` on a node, in the driver's folder, so that relative paths mean the same."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, retry_failed: bool, here: str) -> None:
+    def __init__(self, plan: RunPlan, folder: RunFolder, retry_failed: bool, here: str) -> None:
         try:
             os.chdir(here)
             if folder.manifest() != plan.manifest():  # a node that joined after the others were looked at

@@ -13,8 +13,8 @@ from .comparison import DRAWS, Comparison, make_comparison
 from .folder import RunFolder
 from .formats import to_csv, to_json, to_latex, to_text
 from .pages import write_index, write_pages
-from .plan import Plan
-from .pool import Engine, Processes
+from .plan import RunPlan
+from .pool import Executor, Processes
 from .worker import Outcome
 
 Pages = Literal["none", "extremes", "all"]
@@ -46,10 +46,10 @@ class Summary:
 
 
 def rescore(
-    plan: Plan,
+    plan: RunPlan,
     out: str | Path,
     *,
-    engine: Engine | None = None,
+    engine: Executor | None = None,
     retry_failed: bool = False,
     pages: Pages = "extremes",
     draws: int = DRAWS,
@@ -104,5 +104,5 @@ def write_tables(folder: RunFolder, comparison: Comparison) -> None:
         barriers.reached(f"{name} written")
 
 
-def _places(plan: Plan) -> dict[str, object]:
+def _places(plan: RunPlan) -> dict[str, object]:
     return {"predictions": {source.name: str(source.path.absolute()) for source in plan.sources}}

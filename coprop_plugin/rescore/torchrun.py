@@ -20,7 +20,7 @@ from ..errors import CoPropError
 from ..files import Lock
 from ..store.manifest import digest_of
 from .folder import RunFolder
-from .plan import Plan, Task
+from .plan import RunPlan, Task
 from .worker import Outcome, Worker
 
 _BEGIN = timedelta(minutes=10)  # how long a rank waits for rank 0 to take the folder
@@ -47,9 +47,9 @@ class Torchrun:
         self._store = dist.PrefixStore(f"coprop-rescore/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
     def work_off(
-        self, plan: Plan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
+        self, plan: RunPlan, folder: RunFolder, tasks: Sequence[Task], *, lock: Lock, retry_failed: bool
     ) -> Iterator[Outcome]:
-        """Rank 0: as :meth:`Engine.work_off`; the outcomes of the other ranks come as they are reported."""
+        """Rank 0: as :meth:`Executor.work_off`; the outcomes of the other ranks come as they are reported."""
         self._store.set("begun", digest_of(plan.manifest()))
         worker = Worker(plan, folder, retry_failed=retry_failed)
         missing: set[int] = set()
@@ -64,7 +64,7 @@ class Torchrun:
             time.sleep(_POLL_S)
             yield from self._reported(tasks, missing)
 
-    def follow(self, plan: Plan, folder: RunFolder, *, retry_failed: bool) -> None:
+    def follow(self, plan: RunPlan, folder: RunFolder, *, retry_failed: bool) -> None:
         """Any other rank: work beside rank 0 once it holds the folder.
 
         Raises:

@@ -27,7 +27,7 @@ from ..structures import Clip, ControlPoints, Prediction
 from ..structures.frozen import locked
 from . import barriers
 from .folder import RunFolder, record_bytes
-from .plan import Plan, Source, Task
+from .plan import RunPlan, Source, Task
 
 Status = Literal["done", "kept", "failed", "failed before"]
 HELD_BYTES = 64 << 20  # predictions below are read once and kept while their video is worked on
@@ -63,7 +63,7 @@ class Worker:
         retry_failed: try again what failed in an earlier run.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder, *, retry_failed: bool = False) -> None:
+    def __init__(self, plan: RunPlan, folder: RunFolder, *, retry_failed: bool = False) -> None:
         one_thread()
         self.plan, self.folder, self.retry_failed = plan, folder, retry_failed
         self.dataset, self.semantic = plan.open_dataset(), plan.open_semantic()

@@ -15,10 +15,10 @@ IGNORED = -1  # the label of ignored pixels of a ground truth, as in Prediction
 MAX_VALUE = 65535
 _UNKNOWN = np.iinfo(np.int16).min
 
-Classes = str | Sequence[int] | None
+LabelSet = str | Sequence[int] | None
 
 
-def resolve_classes(classes: Classes) -> tuple[tuple[int, ...], dict[int, str]]:
+def resolve_classes(classes: LabelSet) -> tuple[tuple[int, ...], dict[int, str]]:
     """Class ids and their names: ``None`` or ``"binary"`` is one class, ``"avsbench"`` its 70, else the ids given.
 
     Raises:
@@ -95,7 +95,7 @@ class LabelValues:
 
 
 def label_values(
-    *, classes: Classes = None, ids: Mapping[int, int] | None = None, ignore: int | None = None
+    *, classes: LabelSet = None, ids: Mapping[int, int] | None = None, ignore: int | None = None
 ) -> LabelValues:
     """The meaning of file values from what the user said.
 

@@ -16,7 +16,7 @@ from .array_files import open_clip_array, open_frame_arrays
 from .find import ARRAYS, IMAGES
 from .frame_files import frame_files
 from .label_folder import OffPalette, read_label_folder
-from .label_values import Classes, LabelValues, label_values
+from .label_values import LabelSet, LabelValues, label_values
 from .result import read_result
 from .score_arrays import check_kind, prediction_from_array
 from .scores import is_score_file, read_scores
@@ -41,7 +41,7 @@ class Said:
 
     kind: Kind | None = None
     ids: Mapping[int, int] | None = None
-    classes: Classes = None
+    classes: LabelSet = None
     ignore: int | None = None
     first_index: int | None = None
     entry: str | None = None

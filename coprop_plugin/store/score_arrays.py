@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import PredictionError, unknown_name
 from ..structures import BINARY, Frames, FrameStack, Prediction
 from ..structures.prediction import KINDS, Kind
-from .label_values import Classes, LabelValues, resolve_classes
+from .label_values import LabelSet, LabelValues, resolve_classes
 
 SUM_TOLERANCE = 1e-2  # float16 files of 71 classes stay well inside; independent sigmoids do not
 
@@ -67,7 +67,7 @@ def prediction_from_array(
     *,
     kind: Kind | None,
     values: LabelValues,
-    classes: Classes,
+    classes: LabelSet,
     source: str,
     name_of: Callable[[int], str] | None = None,
 ) -> Prediction:
@@ -129,7 +129,7 @@ def prediction_of_scores(
     return Prediction(scores=frames, kind=kind, class_ids=class_ids, names=names or {}, source=source)
 
 
-def _scores(frames: Frames, kind: Kind | None, values: LabelValues, classes: Classes, source: str) -> Prediction:
+def _scores(frames: Frames, kind: Kind | None, values: LabelValues, classes: LabelSet, source: str) -> Prediction:
     if kind not in ("probability", "logit"):
         said = (
             "label maps (kind='hard') are integers" if kind else "nothing says whether they are probabilities or logits"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, CoPropError
 from .sampler import Sampler
 from .schedule import Schedule
-from .state import RunFolder
+from .state import TrainingFolder
 from .trainable import Trainable
 
 
@@ -28,7 +28,7 @@ class TrainingError(CoPropError):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """Where a call of :func:`train` ended.
 
     Attributes:
@@ -49,7 +49,7 @@ def train(
     schedule: Schedule,
     budget_s: float | None = None,
     on_step: Callable[[int, Mapping[str, float]], None] = lambda step, line: None,
-) -> Outcome:
+) -> Trained:
     """Train, or go on with the training that the folder holds.
 
     Args:
@@ -64,7 +64,7 @@ def train(
         TrainingError: a loss or a gradient that is NaN or infinite.
         CoPropError: nothing to train on, or nothing to train.
     """
-    run = RunFolder(folder, {"schedule": asdict(schedule), **trainable.describe()})
+    run = TrainingFolder(folder, {"schedule": asdict(schedule), **trainable.describe()})
     sampler = Sampler(trainable.num_items, batch=schedule.batch, seed=schedule.seed)
     optimizer = _optimizer(trainable)
     begun_s = time.monotonic()
@@ -81,7 +81,7 @@ def train(
                 _save(run, trainable, optimizer, sampler, step)
             if over:
                 break
-    return Outcome(step, step == schedule.steps, run.weights)
+    return Trained(step, step == schedule.steps, run.weights)
 
 
 def _advance(
@@ -90,7 +90,7 @@ def _advance(
     sampler: Sampler,
     schedule: Schedule,
     step: int,
-    run: RunFolder,
+    run: TrainingFolder,
 ) -> dict[str, Any]:
     """One update; returns its line of the log."""
     rate = schedule.rate(step)
@@ -109,7 +109,7 @@ def _advance(
     return {"step": step + 1, **values, "gradient": norm.item(), "rate": rate}
 
 
-def _check(value: Tensor, what: str, step: int, batch: Any, run: RunFolder) -> None:
+def _check(value: Tensor, what: str, step: int, batch: Any, run: TrainingFolder) -> None:
     if not torch.isfinite(value):
         raise TrainingError(
             f"step {step + 1}: the {what} is {value.item()}, on {batch}; nothing was updated. The last saved state in "
@@ -126,7 +126,7 @@ def _optimizer(trainable: Trainable) -> torch.optim.AdamW:
 
 
 def _restore(
-    run: RunFolder, module: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler, *, seed: int
+    run: TrainingFolder, module: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler, *, seed: int
 ) -> int:
     """Bring everything to where the folder's training stands; returns the number of updates made so far."""
     state = run.load()
@@ -147,7 +147,9 @@ def _restore(
         raise CheckpointError(f"the state in '{run.folder}' does not fit what is trained: {error}") from error
 
 
-def _save(run: RunFolder, trainable: Trainable, optimizer: torch.optim.Optimizer, sampler: Sampler, step: int) -> None:
+def _save(
+    run: TrainingFolder, trainable: Trainable, optimizer: torch.optim.Optimizer, sampler: Sampler, step: int
+) -> None:
     gpus = _gpus(trainable.module)
     state = {
         "step": step,

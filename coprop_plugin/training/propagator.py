@@ -20,7 +20,7 @@ from ..propagators.audio_insert import AudioTokens
 from ..propagators.guides import AudioFeatures
 from .losses import IGNORE, mask_loss
 from .networks import freeze_first_stages, thaw_norms
-from .sequences import MaskedSequence, SequenceRule, Source, draw_sequence
+from .sequences import MaskedSequence, SequenceRule, SequenceSource, draw_sequence
 
 Part = Literal["insert", "all"]
 Sound = Literal["true", "shuffled"]
@@ -78,7 +78,7 @@ class PropagatorTraining:
     def __init__(
         self,
         network: AOTNetwork,
-        source: Source,
+        source: SequenceSource,
         rule: SequenceRule,
         *,
         part: Part = "insert",

@@ -36,7 +36,7 @@ class LabelledClip:
     flags: np.ndarray
 
 
-class Source(Protocol):
+class SequenceSource(Protocol):
     """Clips by their number."""
 
     def __len__(self) -> int: ...
@@ -97,7 +97,7 @@ class MaskedSequence:
 
 
 def draw_sequence(
-    source: Source, item: int, rule: SequenceRule, rng: np.random.Generator, features: AudioFeatures | None
+    source: SequenceSource, item: int, rule: SequenceRule, rng: np.random.Generator, features: AudioFeatures | None
 ) -> MaskedSequence:
     """A sequence of a clip, or of the next one that has any.
 

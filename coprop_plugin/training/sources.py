@@ -14,7 +14,7 @@ from ..datasets.moc import true_control_points
 from ..datasets.schedule import clip_kind
 from ..datasets.synthetic import make_clip
 from ..errors import CoPropError, unknown_name
-from .sequences import LabelledClip, Source
+from .sequences import LabelledClip, SequenceSource
 
 Masks = Literal["sounding", "visible"]
 
@@ -85,7 +85,7 @@ class AVSBenchSource:
         return {"layout": self._dataset.layout.name, "split": self._split, "videos": len(self)}
 
 
-def open_source(text: str, *, size: tuple[int, int], split: str = "train", masks: Masks = "sounding") -> Source:
+def open_source(text: str, *, size: tuple[int, int], split: str = "train", masks: Masks = "sounding") -> SequenceSource:
     """The clips that a user names.
 
     Args:

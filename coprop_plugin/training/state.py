@@ -30,7 +30,7 @@ STATE, WEIGHTS, RUN, LOG = "training.pth", "weights.safetensors", "run.json", "l
 _RUN = Record(needed={"format": Text((FORMAT,)), "settings": MapOf(Anything())}, others=True)
 
 
-class RunFolder:
+class TrainingFolder:
     """Reads and writes the files of one training.
 
     Args:

@@ -16,7 +16,7 @@ MAX_ANSWER_CHARS = 20_000
 MAX_CATEGORY_WORDS = 4
 SHORTEST_REPEATED_LINE = 20  # characters: a shorter line of the prompt may well stand in an answer too
 
-Kind = Literal["empty", "unfinished", "too_long", "repeats_prompt", "no_list", "not_binary", "wrong_length"]
+AnswerFault = Literal["empty", "unfinished", "too_long", "repeats_prompt", "no_list", "not_binary", "wrong_length"]
 
 _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE)
@@ -45,7 +45,7 @@ class Failure:
         detail: what was found.
     """
 
-    kind: Kind
+    kind: AnswerFault
     detail: str
 
     def __str__(self) -> str:

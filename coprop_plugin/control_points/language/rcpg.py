@@ -20,7 +20,7 @@ from .model import Answer, AudioLanguageModel, BitList, Message, ModelError, Req
 from .opening import open_model
 from .parse import Failure, Marked, read_categories, read_flags
 from .retrieval import NUM_EXAMPLES, match_category, retrieve
-from .windows import Window, merge, plan_windows
+from .windows import QuestionWindow, merge, plan_windows
 
 VARIANTS = ("rcpg", "three_step", "one_step")
 
@@ -36,7 +36,7 @@ class Talk:
     """
 
     clip: Clip
-    window: Window
+    window: QuestionWindow
     audio: np.ndarray
     messages: tuple[Message, ...] = ()
     categories: tuple[str, ...] | None = None

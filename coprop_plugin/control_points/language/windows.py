@@ -12,7 +12,7 @@ from ...errors import CoPropError
 
 
 @dataclass(frozen=True)
-class Window:
+class QuestionWindow:
     """Seconds ``[start, stop)`` are heard; of these, ``[own_start, own_stop)`` are taken from this window's answer."""
 
     start: int
@@ -24,7 +24,7 @@ class Window:
         return self.stop - self.start
 
 
-def plan_windows(num_seconds: int, *, window_s: int, overlap_s: int) -> tuple[Window, ...]:
+def plan_windows(num_seconds: int, *, window_s: int, overlap_s: int) -> tuple[QuestionWindow, ...]:
     """Windows over ``num_seconds``, all of full length where there is more than one.
 
     Each second belongs to one window; of an overlap, the first half to the earlier one. A window's first value says
@@ -34,7 +34,7 @@ def plan_windows(num_seconds: int, *, window_s: int, overlap_s: int) -> tuple[Wi
         CoPropError: the overlap is under 2 s, or not shorter than the window.
     """
     if num_seconds <= window_s:
-        return (Window(0, num_seconds, 0, num_seconds),)
+        return (QuestionWindow(0, num_seconds, 0, num_seconds),)
     if not 2 <= overlap_s < window_s:
         raise CoPropError(
             f"windows of {window_s} s overlap by at least 2 s and less than their length, got {overlap_s}."
@@ -42,12 +42,12 @@ def plan_windows(num_seconds: int, *, window_s: int, overlap_s: int) -> tuple[Wi
     starts = [*range(0, num_seconds - window_s, window_s - overlap_s), num_seconds - window_s]
     seams = [0, *((later + earlier + window_s) // 2 for earlier, later in itertools.pairwise(starts)), num_seconds]
     return tuple(
-        Window(start, start + window_s, own_start, own_stop)
+        QuestionWindow(start, start + window_s, own_start, own_stop)
         for start, own_start, own_stop in zip(starts, seams, seams[1:], strict=False)
     )
 
 
-def merge(windows: Sequence[Window], answers: Sequence[np.ndarray]) -> np.ndarray:
+def merge(windows: Sequence[QuestionWindow], answers: Sequence[np.ndarray]) -> np.ndarray:
     """``(num_seconds,)``: each second's value from the window that owns it; ``answers`` are ``(len(window),)`` each."""
     return np.concatenate(
         [values[w.own_start - w.start : w.own_stop - w.start] for w, values in zip(windows, answers, strict=True)]
