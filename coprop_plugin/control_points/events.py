@@ -8,9 +8,9 @@ import numpy as np
 
 from ..errors import CoPropError
 from ..structures import ControlPoints, Origin, TimeBase, change_flags
+from ..structures.intervals import BRIDGED_S, bridged, sounding_frames
 
 Intervals = Mapping[str, Sequence[Sequence[float]]]
-BRIDGED_S = 1.0  # shorter pauses of one source are part of it: barks, revs, breaths
 
 
 def points_of_intervals(intervals: Intervals, time_base: TimeBase, *, bridged_s: float = BRIDGED_S) -> ControlPoints:
@@ -23,8 +23,9 @@ def points_of_intervals(intervals: Intervals, time_base: TimeBase, *, bridged_s:
     Raises:
         CoPropError: an interval that is not two seconds in order.
     """
-    middles_s = time_base.sound_window_s.mean(axis=1)
-    sounding = {label: _inside(_bridged(label, pieces, bridged_s), middles_s) for label, pieces in intervals.items()}
+    sounding = {
+        label: sounding_frames(_bridged(label, pieces, bridged_s), time_base) for label, pieces in intervals.items()
+    }
     sets = [frozenset(label for label, on in sounding.items() if on[t]) for t in range(len(time_base))]
     names = sorted(sounding)
     flags = change_flags([frozenset(names.index(label) for label in labels) for labels in sets])
@@ -40,17 +41,6 @@ def points_of_intervals(intervals: Intervals, time_base: TimeBase, *, bridged_s:
 def _bridged(label: str, pieces: Sequence[Sequence[float]], bridged_s: float) -> np.ndarray:
     """``(n, 2)`` intervals in order, short pauses closed."""
     try:
-        ordered = np.array(sorted(map(tuple, pieces)), float).reshape(len(pieces), 2)
+        return bridged(pieces, bridged_s)
     except (TypeError, ValueError) as error:
-        raise CoPropError(f"intervals of '{label}' are pairs [start_s, stop_s], got {pieces}.") from error
-    if not (ordered[:, 0] < ordered[:, 1]).all():
-        raise CoPropError(f"intervals of '{label}' start before they stop, got {pieces}.")
-    starts, stops = ordered.T
-    pause = starts[1:] - np.maximum.accumulate(stops)[:-1] >= bridged_s
-    return np.stack([starts[np.append(True, pause)], np.maximum.accumulate(stops)[np.append(pause, True)]], axis=1)
-
-
-def _inside(intervals: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """``(T,) bool``: which times lie in one of the intervals."""
-    on = (times_s[:, None] >= intervals[:, 0] - 1e-9) & (times_s[:, None] < intervals[:, 1] - 1e-9)
-    return np.asarray(on.any(axis=1))
+        raise CoPropError(f"intervals of '{label}' are pairs [start_s, stop_s] in order, got {pieces}.") from error

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from ..errors import CoPropError, unknown_name
 from ..structures import AVSBENCH_CLASSES, AVSBENCH_NAMES, Clip, FrameStack, Sound, TimeBase
-from .pictures import Picture, draw_picture
+from .pictures import draw_picture
 from .scene import Scene
 from .schedule import MAX_JITTER, ClipKind, change_times_s, clip_kind, draw_states, intervals
 from .timbre import RATE_HZ, SoundEvent, mix
@@ -28,6 +28,12 @@ Bed = Literal["drawn", "none"]
 
 class _Stream(IntEnum):
     CAST, STATES, TIMES, MOTION, LOOK, SOUND = range(6)
+
+
+class Renders(Protocol):
+    """What shows a picture of any moment."""
+
+    def render(self, time_s: float) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def make_clip(
         ),
         sound=Sound(samples, RATE_HZ),
         time_base=time_base,
-        between=_between(picture, between_hz),
+        between=frames_between(picture, between_hz),
     )
     scene = Scene(
         instances=FrameStack(
@@ -157,7 +163,7 @@ def _events(
     return events
 
 
-def _between(picture: Picture, rate_hz: int) -> Callable[[float, float], Iterator[np.ndarray]]:
+def frames_between(picture: Renders, rate_hz: int) -> Callable[[float, float], Iterator[np.ndarray]]:
     """Frames at multiples of ``1 / rate_hz`` strictly between two times."""
 
     def frames(start_s: float, stop_s: float) -> Iterator[np.ndarray]:

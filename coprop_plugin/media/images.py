@@ -58,6 +58,19 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
         return np.array(_load(image, path).convert("RGB"))
 
 
+def read_rgba(path: str | os.PathLike[str]) -> np.ndarray:
+    """``(H, W, 4) uint8`` RGB and alpha of a PNG: a cut-out; where it has no alpha, all of it is opaque.
+
+    Raises:
+        MediaError: as :func:`read_rgb`.
+    """
+    image, depth = _open(path)
+    with image:
+        if depth > 8:
+            raise MediaError(f"{path}: has {depth} bits a channel; cut-outs have 8. Convert it to an 8-bit PNG.")
+        return np.array(_load(image, path).convert("RGBA"))
+
+
 def read_label_values(path: str | os.PathLike[str]) -> LabelImage:
     """The raw values of a PNG label map: what they mean is for the caller to say.
 

@@ -1,0 +1,1 @@
+"""Libraries of real objects with real sounds, and clips made of them."""
