@@ -1,9 +1,11 @@
-# make demo | test | test-heavy | lint | docs | bench | bench-{propagator,adapters,rescore} | gpu-{bundle,bench} | doctor | clean      (each sets up .venv first where it is not there)
+# make demo | objects | test | test-heavy | lint | docs | bench | bench-{propagator,adapters,rescore} | gpu-{bundle,bench} | doctor | clean      (each sets up .venv first where it is not there)
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+OBJECTS ?= objects
+OBJECT_PACKAGES := tuxpaint-stamps-default timgm6mb-soundfont mate-backgrounds plasma-workspace-wallpapers lomiri-wallpapers-16.04 lomiri-wallpapers-20.04
 
 # One torch thread, and no spinning while it waits: two busy threads are up to 40 times slower for small models.
 export OMP_NUM_THREADS ?= 1
@@ -11,10 +13,23 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE  ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-heavy lint bench bench-adapters bench-propagator bench-rescore gpu-bundle gpu-bench docs doctor clean
+.PHONY: demo objects test test-heavy lint bench bench-adapters bench-propagator bench-rescore gpu-bundle gpu-bench docs doctor clean
 
+# Of real things where a library of them is there (make objects), else by formula.
 demo: $(READY)
-	$(BIN)/coprop demo -o demo
+	$(BIN)/coprop demo -o demo $(if $(wildcard $(OBJECTS)/lib/library.json),--objects $(OBJECTS)/lib)
+
+# A library of real objects and sounds from Debian's or Ubuntu's packages: fetched and unpacked below OBJECTS, nothing is installed.
+objects: $(READY)
+	mkdir -p $(OBJECTS)/packages
+	cd $(OBJECTS)/packages && for package in $(OBJECT_PACKAGES); do \
+	  ls $${package}_*.deb >/dev/null 2>&1 || apt-get download $$package || { echo "no $$package: run 'apt-get update' first (as root)"; exit 1; }; \
+	done
+	for file in $(OBJECTS)/packages/*.deb; do dpkg -x $$file $(OBJECTS)/unpacked; done
+	@command -v fluidsynth >/dev/null || echo "note: instruments are rendered by fluidsynth, which is not installed; they are left out"
+	$(BIN)/coprop data objects $(OBJECTS)/lib --stamps $(OBJECTS)/unpacked/usr/share/tuxpaint/stamps \
+	  $$(command -v fluidsynth >/dev/null && echo --soundfont $(OBJECTS)/unpacked/usr/share/sounds/sf2/TimGM6mb.sf2) \
+	  --backgrounds $(OBJECTS)/unpacked/usr/share/backgrounds --backgrounds $(OBJECTS)/unpacked/usr/share/wallpapers
 
 test: lint
 	$(BIN)/python -m pytest -q -m "not heavy" --durations=10

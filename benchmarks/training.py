@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.datasets.synthetic import SyntheticClip, make_clip
 from coprop_plugin.metrics.bootstrap import paired_bootstrap
 from coprop_plugin.metrics.protocols import score
@@ -46,7 +47,7 @@ MODEL, SIZE, KIND = "aott", (97, 97), "moc"
 IDENTITIES = 5  # a moc clip shows at most five objects
 PRETRAINING = Schedule(steps=700, batch=8, learning_rate=5e-4, save_every=50)
 STUDY = Schedule(steps=80, batch=8, learning_rate=5e-4, save_every=20)
-PRETRAINING_SEEDS, STUDY_SEEDS = (100_000, 8000), (200_000, 4000)  # first, number
+PRETRAINING_CLIPS, STUDY_CLIPS = f"synth:{KIND}:100000-107999", f"synth:{KIND}:200000-203999"
 HELD_OUT = range(500_000, 500_040)
 
 
@@ -79,7 +80,7 @@ ARMS = [
 
 def pretraining() -> PropagatorTraining:
     """Plain AOTT from random weights, on all visible objects."""
-    source = SyntheticSource(KIND, *PRETRAINING_SEEDS, SIZE, masks="visible")
+    source = SyntheticSource(made_clips(PRETRAINING_CLIPS), SIZE, masks="visible")
     rule = SequenceRule(length=3, size=SIZE, num_identities=IDENTITIES)
     return PropagatorTraining(
         starting_network(MODEL), source, rule, part="all", pretrained=False, record={"model": MODEL}
@@ -92,7 +93,7 @@ def study(arm: Arm, pretrained: Path) -> PropagatorTraining:
     hears = arm.sound != "none"
     return PropagatorTraining(
         starting_network(MODEL, checkpoint=pretrained, insert=insert if hears else None, seed=arm.seed),
-        SyntheticSource(KIND, *STUDY_SEEDS, SIZE),
+        SyntheticSource(made_clips(STUDY_CLIPS), SIZE),
         SequenceRule(
             length=3, size=SIZE, missed_points=1, num_identities=IDENTITIES, context_frames=arm.context * hears
         ),

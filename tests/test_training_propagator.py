@@ -15,6 +15,7 @@ from training_toys import Killed, contents, stop_after
 
 import coprop_plugin as cp
 from coprop_plugin.cli.main import main
+from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.errors import CheckpointError, CoPropError
 from coprop_plugin.propagators.aot.config import MODELS
@@ -29,7 +30,7 @@ from coprop_plugin.training.sequences import SequenceRule
 from coprop_plugin.training.sources import SyntheticSource
 
 SIZE = (33, 33)
-SOURCE = SyntheticSource("moc", 0, 6, SIZE)
+SOURCE = SyntheticSource(made_clips("synth:moc:0-5"), SIZE)
 INSERT = {"audio_dim": LOG_MEL_DIM, "heard": "logmel"}
 SCHEDULE = Schedule(steps=4, batch=2, learning_rate=1e-3, warm_up=0, save_every=2)
 
@@ -130,7 +131,7 @@ def test_killed_and_resumed_from_scratch(tmp_path: Path) -> None:
 @pytest.mark.heavy
 def test_the_loss_falls(tmp_path: Path) -> None:
     """From scratch on one clip; before the half, as from then on only the hardest pixels count."""
-    one = SyntheticSource("s4", 0, 1, SIZE, masks="visible")
+    one = SyntheticSource(made_clips("synth:s4:0-0"), SIZE, masks="visible")
     rule = SequenceRule(length=2, size=SIZE, num_identities=2, flip_share=0)
     fresh = PropagatorTraining(starting_network("aott"), one, rule, part="all", pretrained=False)
     losses: list[float] = []
@@ -238,7 +239,7 @@ class TestCommand:
             (["--size", "34x33"], "the nearest is 33x33"),
             (["--size", "33"], "as 224x224"),
             (["--model", "aot"], "unknown AOT model 'aot'"),
-            (["--data", "synth:moc:3-2"], "nothing to train on"),
+            (["--data", "synth:moc:3-2"], "there are no clips"),
             (["--data", "elsewhere"], "or the folder of a data set; got 'elsewhere'"),
             (["--steps", "0"], "steps, batch and save_every of at least 1"),
             (["--budget-s", "-1"], "a positive number of seconds"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CoPropError
@@ -135,7 +136,7 @@ class TestSources:
         made, given = make_clip(8, kind="moc", size=SIZE), source[1]
         assert np.array_equal(given.labels[4], made.scene.label_map(4))
         assert np.array_equal(given.flags, made.scene.control_points().flags)
-        visible = SyntheticSource("moc", 7, 3, SIZE, masks="visible")[1]
+        visible = SyntheticSource(made_clips("synth:moc:7-9"), SIZE, masks="visible")[1]
         assert np.array_equal(visible.labels, np.asarray(made.scene.instances)) and visible.flags.sum() == 1
 
     @pytest.mark.parametrize("kind", ["s4", "ms3", "avss"])
@@ -157,8 +158,8 @@ class TestSources:
     @pytest.mark.parametrize(
         ("text", "masks", "message"),
         [
-            ("synth:moc:5", "sounding", "synthetic clips are named"),
-            ("synth:moc:5-4", "sounding", "nothing to train on: 0 clips"),
+            ("synth:moc:5", "sounding", "made clips are named"),
+            ("synth:moc:5-4", "sounding", "there are no clips of the seeds 5-4"),
             ("synth:mocs:1-4", "sounding", "unknown kind of clip 'mocs'"),
             ("nowhere", "sounding", "or the folder of a data set; got 'nowhere'"),
             (".", "sounding", "holds no AVSBench data set"),

@@ -1,34 +1,81 @@
-"""``coprop data check``: what of a benchmark lies on disk, and what is missing."""
+"""``coprop data``: what of a benchmark lies on disk (``check``), and libraries of real things (``objects``)."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
-from .terminal import console
+from ..errors import CoPropError
+from .terminal import console, say
 
 if TYPE_CHECKING:
     from ..datasets.check import DatasetCheck, Part
 
-HELP = "Check a benchmark on disk: which videos its table names, and whether all their files are there."
+HELP = "Check a benchmark on disk, or build and describe a library of real objects and sounds."
 EXAMPLES = """\
   coprop data check AVSBench/Single-source
   coprop data check AVSBench --layout avss --json
+  coprop data objects objects/lib --stamps unpacked/usr/share/tuxpaint/stamps \\
+      --soundfont unpacked/usr/share/sounds/sf2/TimGM6mb.sf2 --backgrounds unpacked/usr/share/backgrounds
+  coprop data objects my/library
 
-Exit code 0: complete; 1: files are missing; 2: no data set, or a damaged one."""
+check: exit code 0: complete; 1: files are missing; 2: no data set, or a damaged one.
+objects: a library lies in ROOT (objects/CLASS/NAME/{cutout.png,sound*.wav}, distractors/, voices/SPEAKER/, backgrounds/,
+library.json). With --stamps it is built of Debian's packages (make objects fetches them); without, a folder that somebody
+laid out gets its library.json: things without a line are added and split by the stated rule."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("check",), help="what to do")
-    parser.add_argument("root", metavar="ROOT", help="the folder of the data set, or the one above it")
+    parser.add_argument("action", choices=("check", "objects"), help="what to do")
     parser.add_argument(
-        "--layout", choices=("auto", "s4", "ms3", "avss"), default="auto", help="needed where several are there"
+        "root", metavar="ROOT", help="the folder of the data set (or the one above it), or of the library"
+    )
+    parser.add_argument(
+        "--layout", choices=("auto", "s4", "ms3", "avss"), default="auto", help="check: needed where several are there"
+    )
+    parser.add_argument("--stamps", metavar="DIR", help="objects: the package tuxpaint-stamps-default, unpacked")
+    parser.add_argument("--soundfont", metavar="FILE", help="objects: General MIDI (.sf2), rendered by fluidsynth")
+    parser.add_argument(
+        "--backgrounds", metavar="DIR", action="append", default=[], help="objects: searched for photographs; repeat"
     )
     parser.add_argument("--json", action="store_true", help="print JSON on stdout instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
+    return _objects(args) if args.action == "objects" else _check(args)
+
+
+def _objects(args: argparse.Namespace) -> int:
+    from ..datasets.objects.build import build_library
+    from ..datasets.objects.table import describe_library
+
+    if args.stamps:
+        library = build_library(
+            args.root,
+            stamps=args.stamps,
+            soundfont=args.soundfont,
+            backgrounds=args.backgrounds,
+            progress=lambda text: say(f"  {text}", file=sys.stderr),
+        )
+    elif args.soundfont or args.backgrounds:
+        raise CoPropError(
+            "--soundfont and --backgrounds go with --stamps DIR; a folder of your own is described as it is."
+        )
+    else:
+        library = describe_library(args.root)
+    counts, classes = library.counts(), len(library.class_ids)
+    if args.json:
+        print(json.dumps({"root": str(library.root), "classes": classes, "things": counts}, indent=2))
+        return 0
+    for group, splits in counts.items():
+        say(f"{group:12s} " + ", ".join(f"{split} {count}" for split, count in splits.items()))
+    say(f"{library.root}: {classes} classes")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from ..datasets.avsbench import open_dataset

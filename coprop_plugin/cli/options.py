@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from ..structures import Clip, Prediction
 
 
+CLIPS_HELP = (
+    "clips made on the fly: synth:KIND:FIRST-LAST (by formula), or objects:LIBRARY:SPLIT:KIND:FIRST-LAST (real things, "
+    "coprop data objects; ',classes=avsbench' may follow); repeat for several"
+)
+
+
 def add_clip(parser: argparse.ArgumentParser) -> None:
     """Where frames and sound come from."""
     group = parser.add_argument_group("clip")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "Compare policies, propagators and control points on clips whose truth is known."
 EXAMPLES = """\
   coprop study plug-in --seeds 100-139
+  coprop study plug-in --clips objects:objects/lib:test:moc:0-99
   coprop study plug-in --composed clips/ --simulators lag,flicker --propagators flow --json
   coprop study control-points --seeds 100-139
   coprop study control-points --data-root AVSBench --dataset ms3 --predictions preds/ --table-2b \\
@@ -29,10 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="study", metavar="STUDY", required=True)
     plug_in = kinds.add_parser("plug-in", help="what the plug-in does to imperfect base models", allow_abbrev=False)
     plug_in.add_argument(
-        "--seeds", metavar="A-B", help="synthetic clips of these seeds (default 100-139, unless --composed)"
+        "--seeds", metavar="A-B", help="synthetic clips of these seeds (default 100-139, where no others are named)"
     )
     plug_in.add_argument("--kind", default="moc", help="kind of synthetic clips (moc)")
-    plug_in.add_argument("--size", type=int, default=224, help="side of synthetic frames in pixels (224)")
+    plug_in.add_argument("--size", type=int, default=224, help="side of made frames in pixels (224)")
+    plug_in.add_argument("--clips", metavar="CLIPS", action="append", help=options.CLIPS_HELP)
     plug_in.add_argument("--composed", metavar="DIR", help="composed clips, NAME.mp4 with NAME.json")
     plug_in.add_argument("--simulators", metavar="A,B,…", help="faults to compare (default: all)")
     flags: dict[str, PartKind] = {"generators": "control_points", "propagators": "propagator", "policies": "fusion"}
@@ -72,10 +74,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cases(args: argparse.Namespace) -> Iterator[Case]:
-    from ..study.cases import composed_cases, synthetic_cases
+    from ..datasets.made import MadeClips, made_clips
+    from ..study.cases import composed_cases, made_cases
 
-    if args.seeds or not args.composed:
-        yield from synthetic_cases(seeds_of(args.seeds or "100-139"), kind=args.kind, size=args.size)
+    for text in args.clips or ():
+        yield from made_cases(made_clips(text), size=args.size)
+    if args.seeds or not (args.composed or args.clips):
+        yield from made_cases(MadeClips(args.kind, seeds_of(args.seeds or "100-139")), size=args.size)
     if args.composed:
         yield from composed_cases(args.composed)
 

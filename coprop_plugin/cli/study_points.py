@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from . import options
+from .options import CLIPS_HELP
 from .study_points_tables import render
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sets.add_argument(
         "--kind", default="moc", help="kind of synthetic clips: moc (default), ms3, avss, s4, uniform:RATE"
     )
+    sets.add_argument("--clips", metavar="CLIPS", action="append", help=CLIPS_HELP)
     sets.add_argument("--composed", metavar="DIR", help="composed clips: NAME.json with control points beside a video")
     sets.add_argument("--audio", metavar="DIR", help="sound files, on windows of one second; needs --events")
     sets.add_argument("--events", metavar="FILE", help='JSON {"files": {name: {label: [[start_s, stop_s], …]}}}')
@@ -173,15 +175,18 @@ def _answers_by(generators: dict[str, Any], row: dict[str, Any]) -> str | None:
 
 def clip_sets(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[Known]]]:
     """The named sets that the flags ask for."""
-    from ..study.clips import composed_clips, sound_clips, synthetic_clips
+    from ..datasets.made import MadeClips, made_clips
+    from ..study.clips import composed_clips, known_clips, sound_clips
 
     simulators = tuple(filter(None, (args.simulators or "").split(",")))
     if args.predictions and not args.data_root:
         raise CoPropError("--predictions are of a benchmark's videos; name it with --data-root DIR.")
-    if args.seeds or args.synthetic is not None or not (args.composed or args.audio or args.data_root):
+    for text in args.clips or ():
+        yield text, known_clips(made_clips(text), simulators=simulators)
+    if args.seeds or args.synthetic is not None or not (args.clips or args.composed or args.audio or args.data_root):
         seeds = seeds_of(args)
         name = f"synthetic {args.kind}, seeds {seeds[0]}-{seeds[-1]}"
-        yield name, synthetic_clips(seeds, kind=args.kind, simulators=simulators)
+        yield name, known_clips(MadeClips(args.kind, seeds), simulators=simulators)
     if args.composed:
         yield "composed", composed_clips(args.composed, simulators=simulators)
     if args.data_root:

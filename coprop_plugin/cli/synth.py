@@ -14,6 +14,7 @@ HELP = "Make audio-visual clips with exact masks and control points, in the layo
 EXAMPLES = """\
   coprop synth sets/ms3 --kind ms3 --videos 64 --seed 0
   coprop synth sets/moc --kind moc --videos 20 --split test --simulate lag:1 --simulate flicker:2
+  coprop synth sets/real --kind moc --videos 20 --split test --objects objects/lib
   coprop refine sets/moc/AVSS/v2/moc_0000000_0_10000/frames \\
       --audio sets/moc/AVSS/v2/moc_0000000_0_10000/audio.wav --classes avsbench \\
       --masks sets/moc/predictions/lag-1/moc_0000000_0_10000 -o out/
@@ -37,11 +38,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--onsets",
         choices=("grid", "free"),
-        default="grid",
-        help="sounds change at full seconds, or up to a quarter of a second away from there",
+        help="sounds change at full seconds (default), or up to a quarter of a second away from there",
     )
     parser.add_argument(
         "--simulate", action="append", default=[], metavar="NAME[:K]", help="save a simulated base model's masks too"
+    )
+    parser.add_argument(
+        "--objects",
+        metavar="LIBRARY",
+        help="make the clips of a library's real things (coprop data objects), each split of its own part",
     )
     parser.add_argument("--json", action="store_true", help="print JSON on stdout instead of a line")
 
@@ -49,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.progress import track
 
+    from ..datasets.objects.library import open_library
     from ..datasets.write import Simulation, write_dataset
 
     simulations = [Simulation.parse(text) for text in args.simulate]
@@ -60,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         splits=tuple(args.split or ("train", "val", "test")),
         size=size_of(args.size),
         onsets=args.onsets,
+        objects=None if args.objects is None else open_library(args.objects),
         simulations=simulations,
         progress=lambda videos: track(videos, "writing clips", console=console(stderr=True)),
     )

@@ -52,10 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(group: Any) -> None:
     group.add_argument(
-        "--data", required=True, metavar="DATA", help="synth:KIND:FIRST-LAST (seeds), or the folder of a data set"
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="synth:KIND:FIRST-LAST (seeds), objects:LIBRARY:SPLIT:KIND:FIRST-LAST, or the folder of a data set",
     )
     group.add_argument("--split", default="train", help="of a data set (train)")
-    group.add_argument("--masks", choices=("sounding", "visible"), default="sounding", help="of synthetic clips")
+    group.add_argument("--masks", choices=("sounding", "visible"), default="sounding", help="of made clips")
     group.add_argument("--size", default="465x465", metavar="HxW", help="of the frames (465x465; Swin: 464x464)")
     group.add_argument("--length", type=int, default=5, metavar="T", help="frames of a sequence (5)")
     group.add_argument("--missed-points", type=int, default=0, metavar="N", help="control points left out of each (0)")

@@ -69,7 +69,8 @@ def read_scene(
 def scene_description(scene: Scene) -> dict[str, Any]:
     """The description that :func:`read_scene` reads, with the control points beside it for people."""
     objects = [
-        {"id": i, "name": scene.names.get(c, str(c)), "avsbench_index": c} for i, c in scene.object_class.items()
+        {"id": i, "name": scene.names.get(c, str(c)), "avsbench_index": c if c < len(AVSBENCH_NAMES) else None}
+        for i, c in scene.object_class.items()
     ]
     sounding = {str(i): scene.sounding[:, column].astype(int).tolist() for column, i in enumerate(scene.object_ids)}
     points = scene.control_points().flags.astype(int).tolist()

@@ -24,6 +24,9 @@ from ..masks.palette import voc_palette
 from ..structures import AVSBENCH_NAMES
 from .avsbench import AVSBench, open_dataset
 from .layouts import LAYOUTS, Layout, Video
+from .objects.casting import Classes
+from .objects.clips import make_object_clip
+from .objects.library import Library
 from .scene_files import scene_description
 from .simulators import find_simulator, simulate
 from .synthetic import Onsets, SyntheticClip, make_clip
@@ -73,7 +76,8 @@ def write_dataset(
     seed: int = 0,
     splits: Sequence[str] = ("train", "val", "test"),
     size: tuple[int, int] = (224, 224),
-    onsets: Onsets = "grid",
+    onsets: Onsets | None = None,
+    objects: Library | None = None,
     simulations: Sequence[Simulation] = (),
     progress: Callable[[Iterable[Video]], Iterable[Video]] = iter,
 ) -> AVSBench:
@@ -90,7 +94,9 @@ def write_dataset(
         seed: clip i has the seed ``100000 * seed + i``.
         splits: which splits.
         size: height and width in pixels; published S4 and MS3 frames are 224 by 224.
-        onsets: as in :func:`make_clip`.
+        onsets: as in :func:`make_clip` (``grid``); sounds of a library begin at any time.
+        objects: a library that the clips are made of, each split from its own part; in the AVSS layout of AVSBench's
+            classes alone. By default they are made by formula.
         simulations: which base models to simulate.
         progress: wraps the videos while they are written.
 
@@ -98,7 +104,8 @@ def write_dataset(
         The data set, opened.
 
     Raises:
-        CoPropError: a kind without a layout, an unknown split, or a folder that holds something.
+        CoPropError: a kind without a layout, an unknown split, a folder that holds something, or ``onsets`` beside
+            ``objects``.
     """
     root = Path(root)
     if kind not in LAYOUT_OF_KIND:
@@ -115,8 +122,8 @@ def write_dataset(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise CoPropError(f"{root}: is not empty; name a new folder, so that no two data sets are mixed.")
     layout = LAYOUTS[LAYOUT_OF_KIND[kind]]
-    make = partial(make_clip, kind=kind, size=size, semantic=layout.name == "avss", onsets=onsets)
-    planned = {video: partial(make, number) for video, number in _plan(layout, kind, videos, seed, splits, make)}
+    make = _maker(layout, kind, size, onsets, objects)
+    planned = {v: partial(make, number, v.split) for v, number in _plan(layout, kind, videos, seed, splits, make)}
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-", ignore_cleanup_errors=True) as hidden:
         place = Path(hidden) / "set"
@@ -133,8 +140,23 @@ def write_dataset(
     return open_dataset(root, layout=layout.name)  # type: ignore[arg-type]
 
 
+def _maker(
+    layout: Layout, kind: str, size: tuple[int, int], onsets: Onsets | None, objects: Library | None
+) -> Callable[[int, str], SyntheticClip]:
+    """Seed and split -> clip."""
+    semantic = layout.name == "avss"
+    if objects is None:
+        made = partial(make_clip, kind=kind, size=size, semantic=semantic, onsets=onsets or "grid")
+        return lambda seed, split: made(seed)
+    if onsets is not None:
+        raise CoPropError("sounds of a library of objects begin at any time; leave 'onsets' out, or 'objects'.")
+    classes: Classes = "avsbench" if semantic else "all"
+    real = partial(make_object_clip, objects, kind=kind, size=size, semantic=semantic, classes=classes)
+    return lambda seed, split: real(seed, split=split)
+
+
 def _plan(
-    layout: Layout, kind: str, videos: int, seed: int, splits: Sequence[str], make: Callable[[int], SyntheticClip]
+    layout: Layout, kind: str, videos: int, seed: int, splits: Sequence[str], make: Callable[[int, str], SyntheticClip]
 ) -> list[tuple[Video, int]]:
     """The videos and the seeds of their clips."""
     weights = np.array([SPLIT_SHARES[split] for split in splits])
@@ -146,8 +168,9 @@ def _plan(
         if layout.name == "avss":
             video = Video(f"{name}_0_10000", split, "v2", name)
         elif layout.name == "s4":
-            (sounding,) = make(number).scene.class_sets[0]
-            video = Video(name, split, AVSBENCH_NAMES[sounding], name)
+            scene = make(number, split).scene
+            (sounding,) = scene.class_sets[0]
+            video = Video(name, split, scene.names[sounding], name)
         else:
             video = Video(name, split, "", name)
         planned.append((video, number))
@@ -213,7 +236,7 @@ def _row(layout: Layout, video: Video, made: SyntheticClip) -> tuple[str, ...]:
     if layout.name == "ms3":
         return (video.video_id, video.split)
     classes = sorted(frozenset().union(*made.scene.class_sets))
-    sounding = "_".join(AVSBENCH_NAMES[c] for c in classes)
+    sounding = "_".join(made.scene.names[c] for c in classes)
     return (video.original_id, video.video_id, "0", "0", sounding, video.split, video.group)
 
 

@@ -1,13 +1,14 @@
-"""Clips whose truth is known object by object: synthetic ones, and composed ones on disk."""
+"""Clips whose truth is known object by object: made on the fly, and composed ones on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ..datasets.made import MadeClips
 from ..datasets.scene import Scene
 from ..errors import CoPropError
 from ..structures import Clip, ControlPoints, Prediction
@@ -34,15 +35,11 @@ class Case:
     seed: int
 
 
-def synthetic_cases(
-    seeds: Iterable[int], *, kind: str = "moc", num_frames: int = 10, size: int = 224
-) -> Iterator[Case]:
-    """Synthetic clips, made one after the other."""
-    from ..datasets.synthetic import make_clip
-
-    for seed in seeds:
-        made = make_clip(seed, kind=kind, num_frames=num_frames, size=(size, size))
-        yield _held(f"{kind}-{seed}", made.clip, made.scene, seed)
+def made_cases(clips: MadeClips, *, size: int = 224) -> Iterator[Case]:
+    """Clips made one after the other, by formula or of a library's things."""
+    for seed in clips.seeds:
+        made = clips.make(seed, size=(size, size))
+        yield _held(made.clip.clip_id, made.clip, made.scene, seed)
 
 
 def composed_cases(folder: str | Path) -> Iterator[Case]:

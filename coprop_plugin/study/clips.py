@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ..control_points.events import BRIDGED_S, points_of_intervals
 from ..control_points.sound_only import clip_of_sound
 from ..datasets.avsbench import AVSBench
 from ..datasets.layouts import Video
+from ..datasets.made import MadeClips
 from ..datasets.moc import true_control_points
 from ..datasets.scene import Scene
 from ..datasets.simulators import simulate
@@ -47,12 +48,10 @@ class Known:
     bases: Mapping[str, Prediction] = field(default_factory=dict)
 
 
-def synthetic_clips(seeds: Iterable[int], *, kind: str = "moc", simulators: Sequence[str] = ()) -> Iterator[Known]:
-    """Synthetic clips with the control points that they were made from, and simulated base models (``lag:1``)."""
-    from ..datasets.synthetic import make_clip
-
-    for seed in seeds:
-        made = make_clip(seed, kind=kind)
+def known_clips(clips: MadeClips, *, simulators: Sequence[str] = ()) -> Iterator[Known]:
+    """Clips made on the fly with the control points that they were made from, and simulated base models (``lag:1``)."""
+    for seed in clips.seeds:
+        made = clips.make(seed)
         yield _of_scene(made.clip, made.scene, seed, simulators)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import CoPropError, MediaError
-from ...media.files import atomic_write
+from ...files import atomic_write
 from ...media.images import read_rgb, read_rgba
 from .instruments import render_phrases
 from .library import Library
@@ -154,7 +154,9 @@ def _lay_instruments(
             source / f"{stamp}.png", place / "objects" / name / "cutout.png"
         ):
             continue
-        told["objects"].setdefault(name, {"source": f"{table['source']}; {line['source']}", "licence": table["licence"]})
+        told["objects"].setdefault(
+            name, {"source": f"{table['source']}; {line['source']}", "licence": table["licence"]}
+        )
         jobs[name] = programs
     for name, (class_name, programs) in table["heard"].items():
         told["objects"][f"{class_name}/{name}"] = dict(line)

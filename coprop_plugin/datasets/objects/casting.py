@@ -98,7 +98,9 @@ class Troupe:
         for _ in range(int(rng.integers(rule.distractors[0], rule.distractors[1] + 1))):
             taken = {*chosen, *(p.class_name for p in silent)}
             twins = {n: tuple(t for t in ts if t.picture) for n, ts in self.sounding.items() if n not in taken}
-            pool = twins if rng.random() < SILENT_TWIN_SHARE else {n: t for n, t in self.silent.items() if n not in taken}
+            pool = (
+                twins if rng.random() < SILENT_TWIN_SHARE else {n: t for n, t in self.silent.items() if n not in taken}
+            )
             free = sorted(n for n, things in pool.items() if things)
             if free:
                 name = free[int(rng.integers(len(free)))]

@@ -108,7 +108,9 @@ class _Drawn:
         return (*self.company.sources, *((self.company.hidden,) if self.company.hidden else ()))
 
     def samples(self) -> np.ndarray:
-        return render(list(zip(self.placed, self.levels_db, strict=True)), self.room, self.time_base.duration_s)
+        samples = render(list(zip(self.placed, self.levels_db, strict=True)), self.room, self.time_base.duration_s)
+        samples.flags.writeable = False
+        return samples
 
 
 def make_object_sound(
@@ -188,13 +190,11 @@ def make_object_clip(
     sounding = np.zeros((len(time_base), len(players)), bool)
     for i in range(len(company.sources)):
         sounding[:, columns[i]] = sounding_frames(heard[i], time_base)
-    events = [
-        SoundEvent(
-            library.class_ids.get(player.class_name, 0), columns[i] + 1 if i < len(company.sources) else None, *piece, level
-        )
-        for i, (player, pieces, level) in enumerate(zip(drawn.heard, heard, drawn.levels_db, strict=True))
-        for piece in pieces.tolist()
-    ]
+    events = []
+    for i, (player, pieces, level_db) in enumerate(zip(drawn.heard, heard, drawn.levels_db, strict=True)):
+        object_id = columns[i] + 1 if i < len(company.sources) else None
+        class_id = library.class_ids.get(player.class_name, 0)
+        events += [SoundEvent(class_id, object_id, start, stop, level_db) for start, stop in pieces.tolist()]
     clip = Clip(
         drawn.name,
         FrameStack(
@@ -296,7 +296,9 @@ def _keeps(rule: ClipKind, states: np.ndarray, heard: np.ndarray) -> bool:
 def _photo(library: Library, drawn: _Drawn, players: list[Player], size: tuple[int, int], split: str) -> Photo:
     backgrounds = library.of("backgrounds", split)
     if not backgrounds:
-        raise CoPropError(f"{library.root}: has no backgrounds in the split '{split}'; clips need photographs to lie on.")
+        raise CoPropError(
+            f"{library.root}: has no backgrounds in the split '{split}'; clips need photographs to lie on."
+        )
     look = drawn.rng(_Stream.LOOK)
     background = backgrounds[int(look.integers(len(backgrounds)))].picture
     assert background is not None

@@ -30,15 +30,31 @@ def render_phrases(soundfont: Path, program: int) -> np.ndarray:
     if not soundfont.is_file():
         raise CoPropError(f"{soundfont}: no such sound font; Debian's package timgm6mb-soundfont has one.")
     if shutil.which("fluidsynth") is None:
-        raise CoPropError("sounds of instruments are rendered by 'fluidsynth', which is not installed: apt install fluidsynth.")
+        raise CoPropError(
+            "sounds of instruments are rendered by 'fluidsynth', which is not installed: apt install fluidsynth."
+        )
     with tempfile.TemporaryDirectory() as folder:
         midi, sound = Path(folder) / "phrases.mid", Path(folder) / "phrases.wav"
         midi.write_bytes(_midi(program))
-        command = ["fluidsynth", "-ni", "-q", "-g", "0.6", "-r", "44100", "-F", str(sound), str(soundfont.absolute()), str(midi)]
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-q",
+            "-g",
+            "0.6",
+            "-r",
+            "44100",
+            "-F",
+            str(sound),
+            str(soundfont.absolute()),
+            str(midi),
+        ]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired as error:
-            raise CoPropError(f"fluidsynth took more than {_TIMEOUT_S} s over program {program} of {soundfont}.") from error
+            raise CoPropError(
+                f"fluidsynth took more than {_TIMEOUT_S} s over program {program} of {soundfont}."
+            ) from error
         if done.returncode or not sound.is_file():
             told = done.stderr.decode(errors="replace").strip()[-200:]
             raise CoPropError(f"fluidsynth failed with {soundfont}, program {program}: {told}")

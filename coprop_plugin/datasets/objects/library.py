@@ -14,7 +14,6 @@ An object of the class that the table calls the voices' class has no sounds of i
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ...errors import CoPropError, unknown_name
+from ...files import read_json
+from ...files.schema import ListOf, MapOf, Maybe, Record, Switch, Text
 from ...media.images import read_rgb, read_rgba
 from ...structures import AVSBENCH_NAMES
 
@@ -35,6 +36,17 @@ TABLE = "library.json"
 FORMAT = "objects 1"
 SOUND_SUFFIXES = (".wav", ".ogg", ".flac")
 MAX_TABLE_BYTES = 16 << 20
+_LINE = Record(free={"split": Text(), "class": Text(), "spoken": Switch()}, others=True)
+_CLASS = Record(free={"avsbench": Maybe(Text()), "audioset": ListOf(Text())}, others=True)
+LINES = Record(  # of the table, as far as it is there
+    free={
+        "format": Text(),
+        "split_rule": Text(),
+        "classes": MapOf(_CLASS),
+        **{group: MapOf(_LINE) for group in get_args(Group)},
+    },
+    others=True,
+)
 _NAME = re.compile(r"[\w][\w .,()'+-]*", re.UNICODE)
 
 
@@ -157,7 +169,7 @@ def _thing(
     root: Path, group: Group, name: str, files: Mapping[str, Any], told: Any, classes: Mapping[str, Any]
 ) -> Thing:
     where = f"{root / TABLE}: {group} '{name}'"
-    if not isinstance(told, dict) or told.get("split") not in get_args(Split):
+    if told.get("split") not in get_args(Split):
         raise CoPropError(f"{where}: has no split; allowed: {', '.join(get_args(Split))}.")
     class_name = name.partition("/")[0] if group == "objects" else str(told.get("class", name))
     if group in ("objects", "distractors") and class_name not in classes:
@@ -176,20 +188,12 @@ def _read_table(root: Path) -> dict[str, Any]:
             f"{root}: is no library of objects (it has no {TABLE}). 'make objects' builds one from Debian packages, "
             f"'coprop data objects {root}' describes a folder of your own."
         )
-    if path.stat().st_size > MAX_TABLE_BYTES:
-        raise CoPropError(f"{path}: has more than {MAX_TABLE_BYTES >> 20} MB; this is no library's table.")
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise CoPropError(f"{path}: is no JSON ({error}).") from error
-    if not isinstance(table, dict) or table.get("format") != FORMAT or not isinstance(table.get("classes"), dict):
+    table: dict[str, Any] = read_json(path, form=LINES, what="a library's table", limit_bytes=MAX_TABLE_BYTES)
+    if table.get("format") != FORMAT or "classes" not in table:
         raise CoPropError(f"{path}: is no table of a library; its 'format' is '{FORMAT}', and it has 'classes'.")
     for name, told in table["classes"].items():
-        if not isinstance(told, dict) or told.get("avsbench") not in (None, *AVSBENCH_NAMES[1:]):
+        if told.get("avsbench") not in (None, *AVSBENCH_NAMES[1:]):
             raise CoPropError(f"{path}: class '{name}': 'avsbench' is null or one of AVSBench's names; got {told}.")
-    for group in get_args(Group):
-        if not isinstance(table.get(group, {}), dict):
-            raise CoPropError(f"{path}: '{group}' is an object with a line a thing.")
     return table
 
 
@@ -202,7 +206,10 @@ def read_cutout(path: Path) -> np.ndarray:
         CoPropError: all of it is transparent.
     """
     picture = read_rgba(path)
-    rows, columns = np.flatnonzero((picture[..., 3] >= 128).any(axis=1)), np.flatnonzero((picture[..., 3] >= 128).any(0))
+    rows, columns = (
+        np.flatnonzero((picture[..., 3] >= 128).any(axis=1)),
+        np.flatnonzero((picture[..., 3] >= 128).any(0)),
+    )
     if not len(rows):
         raise CoPropError(f"{path}: nothing of it is opaque; a cut-out shows its object by its alpha.")
     picture = np.ascontiguousarray(picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])

@@ -66,7 +66,9 @@ class CutOut:
         height, width = self.rgba.shape[:2]
         cos, sin = np.cos(self.angle.at(time_s)), np.sin(self.angle.at(time_s))
         scale = self.scale.at(time_s)
-        placed = np.array([[scale * cos, -scale * sin, self.x.at(time_s)], [scale * sin, scale * cos, self.y.at(time_s)], [0, 0, 1]])
+        placed = np.array(
+            [[scale * cos, -scale * sin, self.x.at(time_s)], [scale * sin, scale * cos, self.y.at(time_s)], [0, 0, 1]]
+        )
         tilted = np.eye(3)
         tilted[2, :2] = self.tilt_x.at(time_s) * 2 / width, self.tilt_y.at(time_s) * 2 / height
         centred = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1.0]])
@@ -116,8 +118,12 @@ class Photo:
 
         height, width = self.size
         camera = self._camera(time_s)
-        middle = np.array([[1, 0, (width - self.background.shape[1]) / 2], [0, 1, (height - self.background.shape[0]) / 2], [0, 0, 1]])
-        frame = cv2.warpAffine(self.background, (camera @ middle)[:2], (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        middle = np.array(
+            [[1, 0, (width - self.background.shape[1]) / 2], [0, 1, (height - self.background.shape[0]) / 2], [0, 0, 1]]
+        )
+        frame = cv2.warpAffine(
+            self.background, (camera @ middle)[:2], (width, height), borderMode=cv2.BORDER_REFLECT_101
+        )
         for item in self.objects:
             if item.shadow is not None:
                 _darken(frame, item.shadow, item.matrix(time_s, camera), item.rgba.shape[:2])
@@ -142,9 +148,10 @@ class Photo:
             repeats = (-(-self.size[0] // 64), -(-self.size[1] // 64), 1)
             frame = cv2.add(frame, np.tile(grain, repeats)[: self.size[0], : self.size[1]], dtype=cv2.CV_8U)
         if self.look.jpeg_quality is not None:
-            done, coded = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.look.jpeg_quality])
-            assert done
-            frame = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]
+            _, coded = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.look.jpeg_quality])
+            decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            assert decoded is not None
+            frame = decoded[..., ::-1]
         return np.ascontiguousarray(frame)
 
     def instances(self, time_s: float, *, step_px: int = 1) -> np.ndarray:
@@ -227,17 +234,25 @@ def _draw_cutout(rng: np.random.Generator, rgba: np.ndarray, size: tuple[int, in
         rgba = rgba[:, ::-1]
     # Brought near its size once, by areas: every frame then only moves it a little.
     fitted = tuple(max(8, round(n * scale * 1.15)) for n in (rgba.shape[1], rgba.shape[0]))
-    rgba = cv2.resize(np.ascontiguousarray(rgba), fitted, interpolation=cv2.INTER_AREA if scale < 0.87 else cv2.INTER_CUBIC)
+    rgba = cv2.resize(
+        np.ascontiguousarray(rgba), fitted, interpolation=cv2.INTER_AREA if scale < 0.87 else cv2.INTER_CUBIC
+    )
     rgba[..., :3] = np.minimum(rgba[..., :3], rgba[..., 3:])  # cubic interpolation overshoots
     # An empty border of a pixel: alpha falls to 0 inside the picture, so that edges stay soft where it ended.
     rgba = cv2.copyMakeBorder(rgba, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
-    path = [
-        Swing(rng.uniform(0.16, 0.84) * length, rng.uniform(0.02, 0.1) * side, rng.uniform(0.04, 0.13), float(rng.random()))
+    x, y = (
+        Swing(
+            rng.uniform(0.16, 0.84) * length,
+            rng.uniform(0.02, 0.1) * side,
+            rng.uniform(0.04, 0.13),
+            float(rng.random()),
+        )
         for length in (width, height)
-    ]
+    )
     return CutOut(
         rgba,
-        *path,
+        x=x,
+        y=y,
         angle=Swing(rng.uniform(-0.12, 0.12), rng.uniform(0.0, 0.14), rng.uniform(0.05, 0.15), float(rng.random())),
         scale=Swing(1 / 1.15, rng.uniform(0.01, 0.1), rng.uniform(0.04, 0.12), float(rng.random())),
         tilt_x=Swing(0, rng.uniform(0, 0.12), rng.uniform(0.04, 0.12), float(rng.random())),
@@ -280,9 +295,7 @@ def _darken(frame: np.ndarray, shadow: Shadow, matrix: np.ndarray, shape: tuple[
         under[:] = (under * kept[..., None] >> 8).astype(np.uint8)
 
 
-def _warped(
-    picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]
-) -> tuple[slice, slice, np.ndarray | None]:
+def _warped(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice, np.ndarray | None]:
     """Rows and columns of a frame that a picture comes to lie in, and what it shows there (nothing: ``None``)."""
     import cv2
 
@@ -320,7 +333,9 @@ def _crop(rng: np.random.Generator, photograph: np.ndarray, size: tuple[int, int
     part = photograph[top : top + height, left : left + width]
     if rng.random() < 0.5:
         part = part[:, ::-1]
-    return cv2.resize(np.ascontiguousarray(part), wanted[::-1], interpolation=cv2.INTER_AREA if zoom > 1 else cv2.INTER_CUBIC)
+    return cv2.resize(
+        np.ascontiguousarray(part), wanted[::-1], interpolation=cv2.INTER_AREA if zoom > 1 else cv2.INTER_CUBIC
+    )
 
 
 def _draw_look(rng: np.random.Generator) -> Look:

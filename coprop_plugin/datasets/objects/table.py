@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from ...media.files import atomic_write
+from ...files import atomic_write, read_json
 from ...structures import AVSBENCH_NAMES
-from .library import FORMAT, TABLE, Group, Library, Split, open_library, scan
+from .library import FORMAT, LINES, TABLE, Group, Library, Split, open_library, scan
 
 SHARES: Mapping[Split, float] = {"train": 0.6, "val": 0.15, "test": 0.25}
 SPLIT_RULE = (
@@ -35,7 +35,7 @@ def describe_library(root: str | os.PathLike[str], told: Mapping[str, Any] | Non
     """
     root, path = Path(root), Path(root) / TABLE
     if told is None:
-        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        told = read_json(path, form=LINES, what="a library's table") if path.is_file() else {}
     groups: dict[str, dict[str, Any]] = {}
     for group in get_args(Group):
         lines = {name: dict(told.get(group, {}).get(name, {})) for name, _ in scan(root, group)}
