@@ -469,3 +469,28 @@ def test_one_thread_is_enough_for_torch() -> None:
     frozen = logits.copy()
     frozen.setflags(write=False)
     np.testing.assert_array_equal(sigmoid(frozen), sigmoid(logits))
+
+
+def test_the_plug_in_study_scores_through_the_protocols() -> None:
+    """Its three numbers are those of plain loops over frames, and its table names their protocols."""
+    from coprop_plugin.masks.areas import min_area_px
+    from coprop_plugin.metrics.alignment import frame_alignment
+    from coprop_plugin.metrics.binary import count_mask, score_frames
+    from coprop_plugin.metrics.temporal import flicker
+    from coprop_plugin.study import plug_in
+
+    for prediction, truth in (*BINARY.values(), *SEMANTIC.values()):
+        points = ControlPoints(np.eye(1, truth.num_frames)[0])
+        ours = plug_in.evaluate(prediction, truth, points)
+        labels, wanted = (np.stack([p.label_map(t) for t in range(p.num_frames)]) for p in (prediction, truth))
+        least, pairs = min_area_px(truth.size), range(1, len(labels))
+        frames = [frame_alignment(a, b, min_area_px=least) for a, b in zip(labels, wanted, strict=True)]
+        aligned = [f.binary_iou >= 0.5 if truth.binary else f.same_set for f in frames]
+        iou = score_frames([count_mask(a > 0, b > 0) for a, b in zip(labels, wanted, strict=True)]).iou
+        assert ours["alignment"] == pytest.approx(np.mean(aligned))
+        assert ours["M_J"] == pytest.approx(iou.mean(), abs=1e-6)
+        excess = (flicker(labels, pairs=pairs) or 0.0) - (flicker(wanted, pairs=pairs) or 0.0)
+        assert ours["excess_flicker"] == pytest.approx(excess)
+    row = plug_in.Row(plug_in.Setting("perfect", 1), {m: [1.0] for m in plug_in.METRICS}, [1.0])
+    (told,) = plug_in.summary([row])
+    assert told["protocols"].keys() == set(plug_in.METRICS) and told["protocols"]["M_J"].startswith("avsbench")
