@@ -55,7 +55,7 @@ def test_control_points_come_from_files(folders: tuple, tmp_path: Path, capsys: 
     assert (scores["F1@0"], scores["changes_true"], scores["about"]["truth_control_points"]) == (1, 1, "given")
     points.write_bytes(b"\xff\xfe\x00")
     assert main(["score", str(preds), "--truth", str(gt), *flags]) == 2
-    assert "is no text file" in capsys.readouterr().err
+    assert "is not in UTF-8" in capsys.readouterr().err
 
 
 def test_the_protocols_are_listed(capsys: pytest.CaptureFixture) -> None:
