@@ -111,3 +111,29 @@ def test_doctor_tells_everything_in_one_block(capsys: pytest.CaptureFixture[str]
     facts = json.loads(out)
     assert code == 0 and facts["packages"]["coprop-plugin"] and facts["owners"]["cv2"] == "opencv-python"
     assert {"system", "torch", "decoders", "caches"} <= set(facts)
+
+
+@pytest.mark.parametrize(
+    ("command", "new", "old", "value"),
+    [
+        (("synth", "out"), "--like", "--kind", "ms3"),
+        (("study", "plug-in"), "--like", "--kind", "ms3"),
+        (("study", "control-points"), "--like", "--kind", "ms3"),
+        (("study", "control-points"), "--recordings", "--audio", "sounds"),
+        (("score",), "--predicted-control-points", "--control-points", "points.json"),
+        (("train", "propagator", "-o", "run", "--data", "synth:moc:0-1"), "--hears", "--audio", "none"),
+        (("train", "propagator", "--data", "synth:moc:0-1"), "--out", "--output", "run"),
+        (("report", "out"), "--out", "--output", "page.html"),
+    ],
+)
+def test_a_flag_has_one_meaning_and_its_old_name_still_works(
+    command: tuple[str, ...], new: str, old: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from coprop_plugin.cli.main import parser_of
+
+    _, parser, words = parser_of(command)
+    assert vars(parser.parse_args([*words, new, value])) == vars(parser.parse_args([*words, old, value]))
+    with pytest.raises(SystemExit):
+        parser.parse_args([*words[: command[0] == "study"], "--help"])
+    said = capsys.readouterr().out
+    assert new in said and f"{old} " not in said

@@ -60,9 +60,9 @@ def test_points_under_another_sampling_and_generator(sound_file: Path, capsys: p
         (["study", "control-points", "--seeds", "9-3"], "--seeds is a range as 100-139, got '9-3'"),
         (["study", "control-points", "--seeds", "1", "--synthetic", "2"], "either --seeds A-B or --synthetic N"),
         (["study", "control-points", "--synthetic", "0"], "from 1 on, got 0"),
-        (["study", "control-points", "--audio", "."], "give both --audio DIR and --events FILE"),
+        (["study", "control-points", "--recordings", "."], "give both --recordings DIR and --events FILE"),
         (["study", "control-points", "--composed", "FOLDER"], "holds no composed clips"),
-        (["study", "control-points", "--audio", "FOLDER", "--events", "FILE"], "is not JSON"),
+        (["study", "control-points", "--recordings", "FOLDER", "--events", "FILE"], "is not in UTF-8"),
         (["study", "control-points", "--generators", "none,guess", "--seeds", "1"], "unknown control-points 'guess'"),
         (
             ["study", "control-points", "--generators", "from_masks", "--seeds", "1"],
@@ -188,7 +188,7 @@ def test_the_study_counts_calls_of_the_model_alone(
 def test_the_study_of_sound_files(sound_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     events = sound_file.with_name("events.json")
     events.write_text(json.dumps({"files": {sound_file.name: {"hum": [[2, 4]], "hiss": [[4, 5.4]]}}}))
-    arguments = ["study", "control-points", "--audio", str(sound_file.parent), "--events", str(events), "--json"]
+    arguments = ["study", "control-points", "--recordings", str(sound_file.parent), "--events", str(events), "--json"]
     assert main(arguments) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["generator"] == "changepoint" and rows[0]["F1@0"] == rows[0]["exact_list"] == 1
@@ -218,7 +218,7 @@ def test_names_with_options_are_split() -> None:
 @pytest.mark.needs("data")
 def test_real_recordings(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Short public recordings on a grid of seconds: most lists are exactly right, and few changes are made up."""
-    arguments = ["study", "control-points", "--audio", str(data / "real/audio"), "--events", str(EVENTS), "--json"]
+    arguments = ["study", "control-points", "--recordings", str(data / "real/audio"), "--events", str(EVENTS), "--json"]
     assert main([*arguments, "--generators", "changepoint"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["clips"] == 13 and row["exact_list"] > 0.7 and row["precision@1"] > 0.8 and row["F1@1"] > 0.65

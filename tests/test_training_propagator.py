@@ -227,15 +227,15 @@ class TestCommand:
         assert main(self.flags(tmp_path / "more", *again, "--audio-context", "1")) == 0
 
     def test_from_scratch(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(self.flags(tmp_path / "run", "--audio", "none", "--masks", "visible")) == 0
+        assert main(self.flags(tmp_path / "run", "--hears", "none", "--masks", "visible")) == 0
         assert AOT("aott", checkpoint=json.loads(capsys.readouterr().out)["weights"], device="cpu").name == "aott"
 
     @pytest.mark.parametrize(
         ("flags", "message"),
         [
-            (["--audio", "none", "--train", "insert"], "no audio insert to train"),
+            (["--hears", "none", "--train", "insert"], "no audio insert to train"),
             (["--train", "insert"], "cannot be trained on a network that knows nothing"),
-            (["--audio", "vggish"], "--audio vggish needs --audio-checkpoint"),
+            (["--hears", "vggish"], "--hears vggish needs --audio-checkpoint"),
             (["--size", "34x33"], "the nearest is 33x33"),
             (["--size", "33"], "as 224x224"),
             (["--model", "aot"], "unknown AOT model 'aot'"),
@@ -262,7 +262,7 @@ class TestCommand:
         assert not (tmp_path / "run").exists()
 
     def test_other_settings_in_the_same_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        flags = self.flags(tmp_path / "run", "--audio", "none")
+        flags = self.flags(tmp_path / "run", "--hears", "none")
         assert main(flags) == 0
         assert main([*flags, "--seed", "4"]) == 2
         assert "holds a training with other settings" in capsys.readouterr().err

@@ -70,6 +70,19 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"coprop-plugin {__version__}")
         return 0
+    module, parser, rest = parser_of(arguments)
+    try:
+        return int(module.run(with_config(parser, rest)))
+    except CoPropError as error:
+        raise CoPropError(spoken(str(error), parser)) from error
+
+
+def parser_of(arguments: Sequence[str]) -> tuple[Any, argparse.ArgumentParser, list[str]]:
+    """The module of a command, its parser, and the words that are left for it.
+
+    Raises:
+        CoPropError: there is no such command.
+    """
     verb, *rest = arguments
     if verb not in VERBS:
         raise unknown_name("command", verb, VERBS)
@@ -85,10 +98,7 @@ def _run(arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     module.configure(parser)
-    try:
-        return int(module.run(with_config(parser, rest)))
-    except CoPropError as error:
-        raise CoPropError(spoken(str(error), parser)) from error
+    return module, parser, rest
 
 
 class _Parser(argparse.ArgumentParser):

@@ -54,6 +54,12 @@ def add_base(parser: argparse.ArgumentParser) -> None:
 READING = ("kind", "classes", "ids", "ignore", "first_index", "entry", "off_palette")
 
 
+def add_renamed(group: Any, *flags: str, old: str, dest: str, **settings: Any) -> None:
+    """A flag that had another name in the version before: the old one still works and stands in no help."""
+    action = group.add_argument(*flags, dest=dest, **settings)
+    group._option_string_actions[old] = action
+
+
 def add_reading(group: Any) -> None:
     """How files of masks are to be understood; never guessed from their values."""
     group.add_argument("--kind", choices=("hard", "probability", "logit"), help="what an npz/npy array or PNG holds")

@@ -41,7 +41,15 @@ _LINE = Record(needed={"inputs": MapOf(Text())}, others=True)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", metavar="OUT_DIR", help="the folder that coprop refine wrote")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the report (default: OUT_DIR/report.html)")
+    options.add_renamed(
+        parser,
+        "-o",
+        "--out",
+        old="--output",
+        dest="out",
+        metavar="FILE",
+        help="the report (default: OUT_DIR/report.html)",
+    )
     parser.add_argument("--video", metavar="PATH", help="the clip, if it no longer lies where it was refined")
     parser.add_argument("--audio", metavar="FILE", help="its sound, likewise")
     parser.add_argument("--truth", metavar="PATH", help="true masks to show beside (default: those of the refinement)")
@@ -61,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     places = _places(folder, args)
     clip = _clip(folder, result.manifest, places)
     written = write_report(
-        args.output or folder / "report.html",
+        args.out or folder / "report.html",
         clip=clip,
         base=result.base,
         refined=result.prediction,

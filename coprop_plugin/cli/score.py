@@ -20,7 +20,7 @@ EXAMPLES = """\
   coprop score preds/ --truth gt/
   coprop score scores.npz --kind logit --truth gt/ --protocol avsbench:batch=1 --protocol alignment
   coprop score preds/ --truth labels_rgb/ --classes avsbench --protocol all --json
-  coprop score preds/ --truth gt/ --protocol control-points --control-points points.json
+  coprop score preds/ --truth gt/ --protocol control-points --predicted-control-points points.json
   coprop score --list"""
 
 
@@ -33,8 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument(
         "--protocol", action="append", metavar="NAME[:k=v,…]", help="rule of the numbers (default: avsbench); repeat it"
     )
-    scoring.add_argument(
-        "--control-points", metavar="FILE", help="predicted control points (JSON), else from the masks"
+    options.add_renamed(
+        scoring,
+        "--predicted-control-points",
+        old="--control-points",
+        dest="control_points",
+        metavar="FILE",
+        help="predicted ones (JSON), else from the masks",
     )
     scoring.add_argument("--true-control-points", metavar="FILE", help="true ones (JSON), else from the true masks")
     scoring.add_argument(

@@ -32,7 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     plug_in.add_argument(
         "--seeds", metavar="A-B", help="synthetic clips of these seeds (default 100-139, where no others are named)"
     )
-    plug_in.add_argument("--kind", default="moc", help="kind of synthetic clips (moc)")
+    options.add_renamed(
+        plug_in,
+        "--like",
+        old="--kind",
+        dest="kind",
+        default="moc",
+        help="which benchmark's clips synthetic ones are like (moc)",
+    )
     plug_in.add_argument("--size", type=int, default=224, help="side of made frames in pixels (224)")
     plug_in.add_argument("--clips", metavar="CLIPS", action="append", help=options.CLIPS_HELP)
     plug_in.add_argument("--composed", metavar="DIR", help="composed clips, NAME.mp4 with NAME.json")

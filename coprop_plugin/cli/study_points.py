@@ -25,12 +25,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--synthetic", metavar="N", type=int, help=f"this many synthetic clips, seeds from {FIRST_SEED} on"
     )
     sets.add_argument("--seeds", metavar="A-B", help="synthetic clips of these seeds")
-    sets.add_argument(
-        "--kind", default="moc", help="kind of synthetic clips: moc (default), ms3, avss, s4, uniform:RATE"
+    options.add_renamed(
+        sets, "--like", old="--kind", dest="kind", default="moc", help="moc (default), ms3, avss, s4 or uniform:RATE"
     )
     sets.add_argument("--clips", metavar="CLIPS", action="append", help=CLIPS_HELP)
     sets.add_argument("--composed", metavar="DIR", help="composed clips: NAME.json with control points beside a video")
-    sets.add_argument("--audio", metavar="DIR", help="sound files, on windows of one second; needs --events")
+    options.add_renamed(
+        sets,
+        "--recordings",
+        old="--audio",
+        dest="recordings",
+        metavar="DIR",
+        help="sound files, on windows of one second; needs --events",
+    )
     sets.add_argument("--events", metavar="FILE", help='JSON {"files": {name: {label: [[start_s, stop_s], …]}}}')
     sets.add_argument(
         "--bridge", metavar="S", type=float, default=1.0, help="pauses of one label under S seconds are closed (1.0)"
@@ -183,7 +190,11 @@ def clip_sets(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[Known]]]
         raise CoPropError("--predictions are of a benchmark's videos; name it with --data-root DIR.")
     for text in args.clips or ():
         yield text, known_clips(made_clips(text), simulators=simulators)
-    if args.seeds or args.synthetic is not None or not (args.clips or args.composed or args.audio or args.data_root):
+    if (
+        args.seeds
+        or args.synthetic is not None
+        or not (args.clips or args.composed or args.recordings or args.data_root)
+    ):
         seeds = seeds_of(args)
         name = f"synthetic {args.kind}, seeds {seeds[0]}-{seeds[-1]}"
         yield name, known_clips(MadeClips(args.kind, seeds), simulators=simulators)
@@ -191,10 +202,12 @@ def clip_sets(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[Known]]]
         yield "composed", composed_clips(args.composed, simulators=simulators)
     if args.data_root:
         yield _dataset(args)
-    if bool(args.audio) != bool(args.events):
-        raise CoPropError("sound files are scored against their intervals: give both --audio DIR and --events FILE.")
-    if args.audio:
-        yield "sound files", sound_clips(args.audio, args.events, bridged_s=args.bridge)
+    if bool(args.recordings) != bool(args.events):
+        raise CoPropError(
+            "sound files are scored against their intervals: give both --recordings DIR and --events FILE."
+        )
+    if args.recordings:
+        yield "sound files", sound_clips(args.recordings, args.events, bridged_s=args.bridge)
 
 
 def _dataset(args: argparse.Namespace) -> tuple[str, Iterator[Known]]:

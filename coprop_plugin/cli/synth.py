@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CoPropError
+from . import options
 from .terminal import console, say
 
 HELP = "Make audio-visual clips with exact masks and control points, in the layouts of AVSBench."
 EXAMPLES = """\
-  coprop synth sets/ms3 --kind ms3 --videos 64 --seed 0
-  coprop synth sets/moc --kind moc --videos 20 --split test --simulate lag:1 --simulate flicker:2
-  coprop synth sets/real --kind moc --videos 20 --split test --objects objects/lib
+  coprop synth sets/ms3 --like ms3 --videos 64 --seed 0
+  coprop synth sets/moc --like moc --videos 20 --split test --simulate lag:1 --simulate flicker:2
+  coprop synth sets/real --like moc --videos 20 --split test --objects objects/lib
   coprop refine sets/moc/AVSS/v2/moc_0000000_0_10000/frames \\
       --audio sets/moc/AVSS/v2/moc_0000000_0_10000/audio.wav --classes avsbench \\
       --masks sets/moc/predictions/lag-1/moc_0000000_0_10000 -o out/
@@ -28,7 +29,10 @@ MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="a new folder")
-    parser.add_argument("--kind", choices=("s4", "ms3", "avss", "moc"), default="moc", help="what kind of clips")
+    kinds = ("s4", "ms3", "avss", "moc")
+    options.add_renamed(
+        parser, "--like", old="--kind", dest="kind", choices=kinds, default="moc", help="which benchmark's clips (moc)"
+    )
     parser.add_argument("--videos", type=int, default=16, metavar="N", help="how many (default 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same bytes (default 0)")
     parser.add_argument(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
+from . import options
 from .synth import size_of
 from .terminal import say
 
@@ -22,15 +23,17 @@ HELP = """Train a propagator: the audio insert on top of AOT's weights (default)
 A stopped training goes on with the same command; OUT/weights.safetensors is for --propagator-checkpoint."""
 EXAMPLES = """\
   coprop train propagator --model r50_aotl --checkpoint R50_AOTL_PRE_YTB_DAV.pth --data AVSBench/AVSS \\
-      --audio vggish --audio-checkpoint vggish.pth -o runs/insert
-  coprop train propagator --model aott --audio none --data synth:moc:0-7999 --masks visible --size 97x97 -o runs/aott
+      --hears vggish --audio-checkpoint vggish.pth -o runs/insert
+  coprop train propagator --model aott --hears none --data synth:moc:0-7999 --masks visible --size 97x97 -o runs/aott
   coprop train propagator --model aott --checkpoint runs/aott/weights.safetensors --train all --missed-points 1 \\
       --data synth:moc:10000-13999 --size 97x97 -o runs/heard
   coprop refine video.mp4 --masks preds/ --propagator aott --propagator-checkpoint runs/heard/weights.safetensors -o out/"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder of the training")
+    options.add_renamed(
+        parser, "-o", "--out", old="--output", dest="out", metavar="OUT", required=True, help="folder of the training"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     what = parser.add_argument_group("what")
     what.add_argument("--model", default="r50_aotl", help="aott, aots, aotb, aotl, r50_aotl, swinb_aotl or r50_deaotl")
@@ -38,8 +41,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--train", choices=("insert", "all"), help="which part (default: the insert; all where there is none)"
     )
-    what.add_argument(
-        "--audio", choices=("logmel", "vggish", "none"), default="logmel", help="what the insert hears (logmel)"
+    options.add_renamed(
+        what,
+        "--hears",
+        old="--audio",
+        dest="hears",
+        choices=("logmel", "vggish", "none"),
+        default="logmel",
+        help="what the insert hears (logmel)",
     )
     what.add_argument("--audio-checkpoint", metavar="FILE", help="VGGish's weights")
     what.add_argument("--audio-context", type=int, default=0, metavar="K", help="frames to each side heard too (0)")
@@ -93,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     schedule = Schedule(**{name: getattr(args, name) for name in names})
     if args.budget_s is not None and not (math.isfinite(args.budget_s) and args.budget_s > 0):
         raise CoPropError(f"--budget-s is a positive number of seconds, got {args.budget_s}.")
-    outcome = train(_training(args), args.output, schedule=schedule, budget_s=args.budget_s, on_step=show)
+    outcome = train(_training(args), args.out, schedule=schedule, budget_s=args.budget_s, on_step=show)
     _tell(outcome, schedule.steps, as_json=args.json)
     return 0
 
@@ -110,12 +119,12 @@ def _training(args: argparse.Namespace) -> Any:
     size = size_of(args.size)
     source = open_source(args.data, size=size, split=args.split, masks=args.masks)
     insert = None
-    if args.audio != "none":
+    if args.hears != "none":
         from ..propagators.guides import LOG_MEL_DIM
 
         insert = {
-            "audio_dim": LOG_MEL_DIM if args.audio == "logmel" else 128,
-            "heard": args.audio,
+            "audio_dim": LOG_MEL_DIM if args.hears == "logmel" else 128,
+            "heard": args.hears,
             "levels": args.levels,
             "context_frames": args.audio_context,
             "identity": args.identity,
@@ -142,12 +151,12 @@ def _training(args: argparse.Namespace) -> Any:
 def _features(args: argparse.Namespace) -> AudioFeatures | None:
     from ..propagators.guides import log_mel_features, vggish_features
 
-    if args.audio == "none":
+    if args.hears == "none":
         return None
-    if args.audio == "logmel":
+    if args.hears == "logmel":
         return log_mel_features
     if not args.audio_checkpoint:
-        raise CoPropError("--audio vggish needs --audio-checkpoint FILE; --audio logmel needs no weights.")
+        raise CoPropError("--hears vggish needs --audio-checkpoint FILE; --hears logmel needs no weights.")
     return vggish_features(args.audio_checkpoint)
 
 
