@@ -36,6 +36,7 @@ class CatrAdapter(PublishedAdapter):
         checkpoint: the trainer's ``.pth`` (the authors publish none), safetensors, or a state dict.
         audio_checkpoint: VGGish's weights (``vggish-10086976.pth``), which are not in the checkpoint, or
             a loaded VGGish.
+        variant: there is one, ``pvt_v2_b5``.
         device, precision, batch_frames: see :class:`PublishedAdapter`.
         trust_pickle: read a checkpoint that could run code.
 

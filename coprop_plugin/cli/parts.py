@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from typing import Any
 
 from .. import parts
@@ -94,14 +95,12 @@ def as_text(told: dict[str, Any]) -> str:
 
 
 def markdown(kinds: list[parts.PartKind]) -> str:
-    """The parts as a table of Markdown, as the README holds it."""
-    lines = ["| part | name | what it is |", "|---|---|---|"]
+    """The names of our parts as a table of Markdown, as the README holds it; no row is longer than a terminal."""
+    lines = ["| part | names |", "|---|---|"]
     for kind in kinds:
-        for part in parts.all_parts(kind):
-            if not part.package:
-                names = ", ".join(f"`{name}`" for name in (part.presets or part.names))
-                needs = f" Needs {part.needs}." if part.needs else ""
-                lines.append(f"| {kind.replace('_', ' ')} | {names} | {part.help}{needs} |")
+        names = [f"`{name}`" for part in parts.all_parts(kind) if not part.package for name in part.names]
+        rows = textwrap.wrap(", ".join(names), 95)
+        lines += [f"| {kind.replace('_', ' ') if row is rows[0] else ''} | {row} |" for row in rows]
     return "\n".join(lines)
 
 

@@ -180,7 +180,8 @@ def parse(text: str, *, kind: PartKind | None = None) -> dict[str, Any]:
     for option, value in split_options(rest, known).items():
         read = literal(value)
         wanted = known[option].annotation if known and option in known else Any
-        given[option] = value if not fits(read, wanted) and fits(value, wanted) else read
+        as_text = not fits(read, wanted) and fits(value, wanted) and not value.lstrip().startswith(("'", '"'))
+        given[option] = value if as_text else read
     return given
 
 
