@@ -307,3 +307,19 @@ def test_a_video_that_is_not_whole_is_an_error(data: Path, tmp_path: Path) -> No
     settings.custom_hooks[0]["max_open_frames"] = 2
     with pytest.raises(CoPropError, match="wait for the rest of their videos"):
         Runner.from_cfg(settings).test()
+
+
+def test_labels_of_a_head_with_one_channel_are_labels() -> None:
+    """mmseg gives the labels of ``out_channels=1`` as floats."""
+    labels = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+    info = SampleInfo("v", 1, (0,), ("a.png",), "a.wav", "avsbench")
+    sample = BaseDataElement(
+        pred_sem_seg=PixelData(data=labels),
+        gt_sem_seg=PixelData(data=torch.tensor([[[0, 1], [1, 255]]])),
+        seg_logits=PixelData(data=labels),
+    )
+    for kept in ("labels", "scores"):
+        video = Video(info, kept)
+        video.add(info, sample)
+        base = video.base(Classes((1,), {1: "sounding"}))
+        assert base.label_map(0).tolist() == [[0, 1], [1, 0]] and sample.pred_sem_seg.data.dtype == torch.float32

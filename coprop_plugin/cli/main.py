@@ -11,7 +11,8 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from ..errors import CoPropError, MissingExtra, unknown_name
 from ..files.documents import plain
@@ -103,6 +104,12 @@ def parser_of(arguments: Sequence[str]) -> tuple[Any, argparse.ArgumentParser, l
 
 class _Parser(argparse.ArgumentParser):
     """What it says holds what was typed, so it is made harmless like every other text."""
+
+    def error(self, message: str) -> NoReturn:
+        """A file that is named like a flag (video ids of YouTube begin with a dash) gets the hint that helps."""
+        dashed = [a for a in sys.argv[1:] if a.startswith("-") and Path(a).exists()]
+        hint = f" '{dashed[0]}' is a file whose name begins with a dash: write ./{dashed[0]}" if dashed else ""
+        super().error(message + (f";{hint}" if hint else ""))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(plain(message), file)

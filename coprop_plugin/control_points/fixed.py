@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..files import read_text
 from ..parts import part
 from ..structures import Clip, ControlPoints, Origin, Prediction
 from .base import ControlPointGenerator, check_points
+from .changepoint import ChangePoint
 
 MAX_FILE_BYTES = 64 << 20  # many hours of 25 flags a second with their confidence
 
@@ -48,12 +50,26 @@ class FromFile(ControlPointGenerator):
         self.path = Path(path)
 
     def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
-        """Read the file; sound and ``base`` are not looked at.
+        """Read the file; where it does not say which segments are silent, that is heard. ``base`` is not looked at.
 
         Raises:
             CoPropError: no such file, not control points, or not one flag a frame of the clip.
         """
-        return check_points(read_control_points(self.path), clip, by=f"'{self.path}'")
+        return _with_silence(check_points(read_control_points(self.path), clip, by=f"'{self.path}'"), clip)
+
+
+def _with_silence(points: ControlPoints, clip: Clip) -> ControlPoints:
+    """The points with silence as the sound has it, where they do not say: most of a silent segment is silent."""
+    known = points.silent or (None,) * len(points.frames)
+    if None not in known:
+        return points
+    quiet = np.zeros(clip.num_frames, bool)
+    for segment in ChangePoint()(clip).segments():
+        quiet[segment.start : segment.stop] = bool(segment.silent)
+    heard = [bool(quiet[s.start : s.stop].mean() > 0.5) for s in points.segments()]
+    silent = tuple(h if k is None else k for k, h in zip(known, heard, strict=True))
+    told = f"{known.count(None)} of {len(known)} segments do not say whether they are silent: heard from the sound"
+    return replace(points, silent=silent, origin=replace(points.origin, repairs=(*points.origin.repairs, told)))
 
 
 def read_control_points(path: str | Path) -> ControlPoints:

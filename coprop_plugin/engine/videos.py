@@ -228,9 +228,16 @@ def light(sample: BaseDataElement) -> BaseDataElement:
         delattr(copy, name)
     copy = copy.cpu()
     for name, value in list(copy.items()):
-        if isinstance(value, PixelData) and "data" in value and not value.data.is_floating_point():
-            copy.set_field(PixelData(data=smallest(value.data)), name)
+        if isinstance(value, PixelData) and "data" in value and _are_labels(name, value.data):
+            copy.set_field(PixelData(data=smallest(value.data.long())), name)
     return copy
+
+
+def _are_labels(name: str, data: torch.Tensor) -> bool:
+    """Whether a map holds labels: mmseg gives those of heads with one channel as floats."""
+    return not data.is_floating_point() or (
+        name in ("pred_sem_seg", "gt_sem_seg") and bool((data == data.round()).all())
+    )
 
 
 def smallest(labels: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,12 @@ _FORM = Record(
         "categories": Maybe(ListOf(Maybe(ListOf(Text())))),
         "origin": Maybe(
             Record(
-                free={"generator": Maybe(Text()), "repairs": Maybe(ListOf(Text())), "fallback": Maybe(Text())},
+                free={
+                    "generator": Maybe(Text()),
+                    "repairs": Maybe(ListOf(Text())),
+                    "fallback": Maybe(Text()),
+                    "flags": Maybe(Text()),
+                },
                 others=True,
             )
         ),
@@ -196,6 +201,7 @@ class ControlPoints(Frozen):
                 "generator": self.origin.generator,
                 "repairs": list(self.origin.repairs),
                 "fallback": self.origin.fallback,
+                "flags": _bits(self.flags),  # as they were found: so it shows when a person edits those above
             },
         }
         return "{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in data.items()) + "\n}\n"
@@ -203,6 +209,9 @@ class ControlPoints(Frozen):
     @classmethod
     def from_json(cls, text: str) -> ControlPoints:
         """Read what :meth:`to_json` wrote, or a person edited; only ``flags`` must be there.
+
+        Flags may be edited alone: what was known of the segments is carried over where the new ones lie within such as
+        agree, else it is not known; ``origin`` says "edited" and what was changed.
 
         Raises:
             CoPropError: not JSON, no ``flags``, unknown keys, or values out of place.
@@ -214,15 +223,54 @@ class ControlPoints(Frozen):
         silent, categories, origin = data.get("silent"), data.get("categories"), data.get("origin") or {}
         flags = np.array(data["flags"])
         confidence = None if data.get("confidence") is None else np.array(data["confidence"], float)
+        repairs, fallback = tuple(origin.get("repairs") or ()), origin.get("fallback")
+        generator, found = origin.get("generator") or "edited", origin.get("flags")
+        segments: list[tuple[Any, ...] | None] = [
+            None if silent is None else tuple(silent),
+            None if categories is None else tuple(None if c is None else tuple(c) for c in categories),
+        ]
+        if found is not None and found != _bits(flags):
+            before = _flags_of(found, len(flags))
+            moved = np.flatnonzero(before != flags.astype(bool))
+            repairs = (*repairs, f"flags of {generator} edited by hand at the frames {', '.join(map(str, moved))}")
+            generator, segments = "edited", [_carried(values, before, flags) for values in segments]
+            if confidence is not None and confidence.shape == flags.shape:
+                confidence[moved] = 1
+        elif origin and any(values is not None and len(values) != flags.sum() for values in segments):
+            # Written before files kept the flags that were found, or by hand: nothing tells which segments are meant.
+            repairs = (*repairs, f"flags of {generator} edited by hand; silence and categories are left out")
+            generator, segments = "edited", [None, None]
         return cls(
             flags=flags,
             confidence=confidence,
-            silent=None if silent is None else tuple(silent),
-            categories=None if categories is None else tuple(None if c is None else tuple(c) for c in categories),
-            origin=Origin(
-                origin.get("generator") or "edited", tuple(origin.get("repairs") or ()), origin.get("fallback")
-            ),
+            silent=segments[0],
+            categories=segments[1],
+            origin=Origin(generator, repairs, fallback),
         )
+
+
+def _bits(flags: np.ndarray) -> str:
+    return "".join("1" if flag else "0" for flag in flags)
+
+
+def _flags_of(bits: str, length: int) -> np.ndarray:
+    if len(bits) != length or set(bits) - {"0", "1"} or not bits.startswith("1"):
+        raise CoPropError(
+            f"control points: origin.flags is a text of {length} digits 0 or 1; remove it if it is wrong."
+        )
+    return np.array([bit == "1" for bit in bits])
+
+
+def _carried(values: tuple[Any, ...] | None, before: np.ndarray, after: np.ndarray) -> tuple[Any, ...] | None:
+    """What was known of the segments of ``before``, for those of ``after``: where all that it overlaps agree."""
+    if values is None or len(values) != before.sum():
+        return None
+    owner, segment = np.cumsum(before) - 1, np.cumsum(after.astype(bool)) - 1
+    carried = []
+    for i in range(int(segment[-1]) + 1):
+        known = {values[k] for k in owner[segment == i]}
+        carried.append(known.pop() if len(known) == 1 else None)
+    return tuple(carried)
 
 
 def class_sets(label_maps: Sequence[np.ndarray], *, min_area_px: int = 1, ignore: int = -1) -> list[frozenset[int]]:
