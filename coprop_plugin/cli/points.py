@@ -18,6 +18,7 @@ EXAMPLES = """\
   coprop points video.mp4
   coprop points video.mp4 --sampling uniform:25 -o points.json
   coprop points sound.wav --json
+  coprop points video.mp4 -o labels.txt        (to be edited in Audacity)
   coprop points video.mp4 --control-points cosine-logmel
   coprop points video.mp4 --control-points rcpg --lm-server http://127.0.0.1:8000/v1
   coprop points video.mp4 --control-points from_masks:truth=masks/
@@ -29,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("method", parts.RULE)
     options.add_generator(group)
     options.add_language(group)
-    parser.add_argument("-o", "--out", metavar="FILE", help="write them as JSON, for --control-points file:path=FILE")
+    parser.add_argument(
+        "-o", "--out", metavar="FILE", help="write them as JSON; Audacity labels (.txt), DCASE (.tsv), .rttm, .jams"
+    )
     options.add_config(parser)
 
 
@@ -47,12 +50,24 @@ def run(args: argparse.Namespace) -> int:
         from ..files import atomic_write
 
         with atomic_write(args.out, "w") as file:
-            file.write(points.to_json())
+            file.write(_written(points, clip, args.out))
     if args.json:
         print(points.to_json(), end="")
     else:
         render(points, clip, written=args.out)
     return 0
+
+
+def _written(points: ControlPoints, clip: Clip, path: str) -> str:
+    """The points in the form that the file's name asks for: JSON, or labels of what sounds when."""
+    from pathlib import Path
+
+    from ..control_points.interval_files import WRITERS, intervals_of
+
+    write = WRITERS.get(Path(path).suffix.lower())
+    if write is None:
+        return points.to_json()
+    return write(intervals_of(points, clip.time_base), clip.clip_id, float(clip.time_base.duration_s))
 
 
 def clip_or_sound(args: argparse.Namespace) -> Clip:

@@ -13,6 +13,7 @@ from ..parts import part
 from ..structures import Clip, ControlPoints, Origin, Prediction
 from .base import ControlPointGenerator, check_points
 from .changepoint import ChangePoint
+from .interval_files import is_table, points_of_file
 
 MAX_FILE_BYTES = 64 << 20  # many hours of 25 flags a second with their confidence
 
@@ -42,6 +43,8 @@ class Given(ControlPointGenerator):
 class FromFile(ControlPointGenerator):
     """Control points that were saved, or written by a person: JSON as ``coprop points`` writes it, or a list of 0 and 1.
 
+    Audacity labels and tables of strong labels as DCASE has them are known by what the file holds.
+
     Args:
         path: the file.
     """
@@ -55,7 +58,12 @@ class FromFile(ControlPointGenerator):
         Raises:
             CoPropError: no such file, not control points, or not one flag a frame of the clip.
         """
-        return _with_silence(check_points(read_control_points(self.path), clip, by=f"'{self.path}'"), clip)
+        text = read_text(self.path, what="control points", limit_bytes=MAX_FILE_BYTES)
+        if is_table(text):
+            points = points_of_file(text, clip.time_base, clip_id=clip.clip_id, where=f"'{self.path}'")
+        else:
+            points = read_control_points(self.path)
+        return _with_silence(check_points(points, clip, by=f"'{self.path}'"), clip)
 
 
 def _with_silence(points: ControlPoints, clip: Clip) -> ControlPoints:
