@@ -38,12 +38,15 @@ def read_prediction(
     Args:
         source: a folder with one file a frame (``0.png``, ``NAME_1.png``, ``00000.npy``; numbered from 0 or from 1);
             a folder of such folders, one a video (then ``clip`` says which); a folder that ``coprop`` wrote; one
-            ``.npy``, ``.npz`` or ``.safetensors`` file; an array or tensor ``(T, H, W)`` or ``(T, K+1, H, W)``.
+            ``.npy``, ``.npz`` or ``.safetensors`` file; run lengths in the JSON of COCO or YouTube-VIS (extra
+            ``coco``); a video of black and white masks; with ``classes="objects"`` a tree of one folder an object; an
+            array or tensor ``(T, H, W)`` or ``(T, K+1, H, W)``.
         clip: the clip that the masks belong to; the number of frames must be the same.
         kind: ``probability`` or ``logit`` for floating scores; ``probability`` also for grey 8-bit PNGs, which are
             label maps otherwise. Files that ``coprop`` wrote say it themselves.
         ids: what the files hold -> class id, as ``{1: 11, 2: 41}``; 0 is the background unless it is mapped.
-        classes: the label set: ``"binary"`` (the default), ``"avsbench"``, or the class ids of channels and labels.
+        classes: the label set: ``"binary"`` (the default), ``"avsbench"``, ``"objects"`` (each value in the files is
+            an object of its own), or the class ids of channels and labels.
             Binary masks hold 0/255 or 0/1. Colour images are label maps in the palette of Pascal VOC and AVSBench.
         ignore: the value of ignored pixels (often 255); without it no value is ignored.
         first_index: the number of the first file, where it is neither 0 nor 1.
@@ -70,7 +73,8 @@ def read_prediction(
     )
     values = said.values  # contradictions are found before any file is
     if isinstance(source, (str, Path)):
-        prediction = read_path(find_prediction(Path(source), clip.clip_id if clip else None), said)
+        clip_id = clip.clip_id if clip else None
+        prediction = read_path(find_prediction(Path(source), clip_id, objects=said.objects), said, clip_id=clip_id)
     else:
         prediction = prediction_from_array(source, kind=kind, values=values, classes=classes, source="the array")
     return check_count(prediction, clip) if clip else prediction

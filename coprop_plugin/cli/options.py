@@ -37,7 +37,9 @@ def add_clip(parser: argparse.ArgumentParser) -> None:
 def add_base(parser: argparse.ArgumentParser) -> None:
     """The base model's answers: saved, or made by an adapter."""
     group = parser.add_argument_group("base model")
-    group.add_argument("--masks", metavar="PATH", help="saved predictions: a folder of PNGs, or an npz/npy file")
+    group.add_argument(
+        "--masks", metavar="PATH", help="saved predictions: PNGs, npz/npy, COCO or YouTube-VIS JSON, a video"
+    )
     add_reading(group)
     group.add_argument(
         "--adapter",
@@ -63,7 +65,9 @@ def add_renamed(group: Any, *flags: str, old: str, dest: str, **settings: Any) -
 def add_reading(group: Any) -> None:
     """How files of masks are to be understood; never guessed from their values."""
     group.add_argument("--kind", choices=("hard", "probability", "logit"), help="what an npz/npy array or PNG holds")
-    group.add_argument("--classes", metavar="SET", help="binary, avsbench (71 with the background), or ids as 1,2,5")
+    group.add_argument(
+        "--classes", metavar="SET", help="binary, avsbench, objects (each value is one), or ids as 1,2,5"
+    )
     group.add_argument("--ids", metavar="A:B,…", help="file value A means class B (1:11,2:40)")
     group.add_argument("--ignore", metavar="N", type=int, help="the value of pixels that count for nothing (often 255)")
     group.add_argument("--first-index", metavar="N", type=int, help="number of the first file, if neither 0 nor 1")
@@ -194,12 +198,12 @@ def truth_of(args: argparse.Namespace, clip: Clip) -> Prediction:
 
 
 def classes_of(text: str | None) -> Any:
-    if text is None or text in ("binary", "avsbench"):
+    if text is None or text in ("binary", "avsbench", "objects"):
         return text
     try:
         return tuple(int(c) for c in text.split(","))
     except ValueError as error:
-        raise CoPropError(f"--classes is binary, avsbench, or class ids as 1,2,5; got '{text}'.") from error
+        raise CoPropError(f"--classes is binary, avsbench, objects, or class ids as 1,2,5; got '{text}'.") from error
 
 
 def ids_of(text: str | None) -> dict[int, int] | None:

@@ -36,6 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--protocol", action="append", metavar="NAME", help="scoring protocol (default: avsbench, alignment)"
     )
     output.add_argument("--scores", choices=("float32", "float16", "none"), default="float32", help="stored scores")
+    output.add_argument(
+        "--also",
+        metavar="FORM",
+        action="append",
+        choices=("coco", "youtube-vis"),
+        help="masks as run lengths in JSON too",
+    )
     output.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
     output.add_argument("--no-report", dest="report", action="store_false", help="write no HTML report")
     options.add_config(parser)
@@ -69,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         scores=args.scores,
         overlay=args.overlay,
         page=args.report,
+        also=args.also or (),
     )
     render(result, clip, rows, Path(args.out), as_json=args.json, report=args.report and args.mode == "clip")
     return 0

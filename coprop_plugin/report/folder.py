@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..errors import unknown_name
 from ..metrics.compare import score_rows
 from ..store import check_output, write_result
+from ..store.coco import write_coco, write_youtube_vis
 from ..store.manifest import versions
 from ..store.result import ScoreFile
 from ..structures import Clip, Prediction, Result
 from .html import Page, report_page, write_page
 from .overlay import write_overlay
+
+FORMS: dict[str, tuple[str, Callable[..., object]]] = {
+    "coco": ("masks.coco.json", write_coco),
+    "youtube-vis": ("masks.youtube-vis.json", write_youtube_vis),
+}
 
 
 def save(
@@ -28,6 +36,7 @@ def save(
     scores: ScoreFile = "float32",
     overlay: bool = True,
     page: bool = True,
+    also: Sequence[str] = (),
 ) -> Path:
     """Write a result as the folder that ``coprop refine`` writes; an earlier result there is replaced as a whole.
 
@@ -46,6 +55,7 @@ def save(
         scores: how scores are stored: ``float32``, ``float16`` (lossy) or ``none`` for masks alone.
         overlay: write the overlay video.
         page: write the report.
+        also: more forms of the masks: ``coco`` and ``youtube-vis`` (JSON of run lengths).
 
     Returns:
         The folder.
@@ -59,6 +69,11 @@ def save(
     rows = _rows(result, clip, truth) if score_table is None else list(score_table)
     everywhere = result.base_frames is None
     extras: dict[str, Callable[[Path], object]] = {}
+    for form in also:
+        if form not in FORMS:
+            raise unknown_name("form of masks", form, FORMS)
+        name, write = FORMS[form]
+        extras[name] = partial(write, prediction=result.prediction)
     if rows:
         extras["scores.json"] = lambda path: path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if overlay:

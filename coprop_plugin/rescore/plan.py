@@ -14,7 +14,7 @@ from ..datasets.moc import moc_videos
 from ..errors import CoPropError
 from ..metrics.protocols import protocols
 from ..store import check_storable
-from ..store.label_values import label_values
+from ..store.label_values import OBJECTS, label_values
 from ..store.manifest import digest, plain, versions
 
 if TYPE_CHECKING:
@@ -182,6 +182,8 @@ def make_plan(
         moc=moc,
         notes=notes,
     )
+    if plan.reading.get("classes") == OBJECTS:
+        raise CoPropError("objects have ids of their own in every video; benchmarks are scored by classes or binary.")
     check_storable(label_values(classes=plan.reading.get("classes"), ids=plan.reading.get("ids")).class_ids)
     plan.build_method()
     return plan

@@ -22,7 +22,7 @@ from ..errors import CoPropError
 from ..files import leads_out
 from ..metrics.protocols import Scorer
 from ..store import digest, write_masks, write_scores
-from ..store.find import ARRAYS, find_prediction
+from ..store.find import ARRAYS, SINGLE, find_prediction
 from ..structures import Clip, ControlPoints, Prediction
 from ..structures.frozen import locked
 from . import barriers
@@ -224,8 +224,9 @@ def locate(source: Source, video: Video) -> Path:
     """
     root, name = source.path, video.video_id
     places = [root / name, *(root / video.group / name for _ in filter(None, [video.group]))]
-    files = [] if name.isdecimal() else [root / f"{name}{suffix}" for suffix in ARRAYS]
-    found = [p for p in places if p.is_dir()] + [p for p in files if p.is_file()]
+    files = [] if name.isdecimal() else [p for suffix in SINGLE if (p := root / f"{name}{suffix}").is_file()]
+    arrays = [p for p in files if p.suffix in ARRAYS]
+    found = [p for p in places if p.is_dir()] + (arrays or files)
     if len(found) > 1:
         raise CoPropError(f"{root}: the video '{name}' lies there twice: {', '.join(p.name for p in found)}.")
     if len(found) == 1 and not leads_out(found[0], root):

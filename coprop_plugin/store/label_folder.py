@@ -61,6 +61,20 @@ def read_label_folder(
     )
 
 
+def object_values(files: FrameFiles) -> LabelValues:
+    """The values that the files hold, each an object; all files are read once. 255 alone beside 0 is one object.
+
+    Raises:
+        PredictionError: colours of no known palette.
+    """
+    found: set[int] = set()
+    every = LabelValues(tuple(range(1, 256)), {v: v for v in range(65536)})
+    for path in files.paths:
+        found |= set(np.unique(_indices(path, every, "refuse")).tolist())
+    objects = sorted(found - {0}) or [1]
+    return LabelValues(tuple(objects), {0: 0, **{v: v for v in objects}})
+
+
 def palette_indices(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``(H, W) uint8`` indices of ``(H, W, 3) uint8`` colours in the palette of Pascal VOC and AVSBench (white is 255),
     and ``(H, W) bool``: whether the colour is in it at all."""

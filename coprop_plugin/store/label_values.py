@@ -13,6 +13,8 @@ from ..structures.classes import check_class_ids
 
 IGNORED = -1  # the label of ignored pixels of a ground truth, as in Prediction
 MAX_VALUE = 65535
+OBJECTS = "objects"  # the label set of files whose values are objects, as the tools of DAVIS write them
+MAX_OBJECTS = 32  # values up to here may well be objects, when nothing else is said
 _UNKNOWN = np.iinfo(np.int16).min
 
 LabelSet = str | Sequence[int] | None
@@ -29,7 +31,7 @@ def resolve_classes(classes: LabelSet) -> tuple[tuple[int, ...], dict[int, str]]
     if classes == "avsbench":
         return AVSBENCH_CLASSES, {c: AVSBENCH_NAMES[c] for c in AVSBENCH_CLASSES}
     if isinstance(classes, str):
-        raise unknown_name("label set", classes, ("binary", "avsbench"))
+        raise unknown_name("label set", classes, ("binary", "avsbench", OBJECTS))
     try:
         return check_class_ids(tuple(classes)), {}
     except TypeError as error:
@@ -71,7 +73,8 @@ class LabelValues:
         labels = np.take(lookup, values)
         if (labels == _UNKNOWN).any():
             unexpected, counts = np.unique(values[labels == _UNKNOWN], return_counts=True)
-            raise PredictionError(self._refusal(where, listing(unexpected.tolist(), counts)))
+            objects = len(self.class_ids) == 1 and unexpected.max() <= MAX_OBJECTS
+            raise PredictionError(self._refusal(where, listing(unexpected.tolist(), counts), objects=objects))
         if self.either_or and all((values == v).any() for v in self.either_or):
             one, other = self.either_or
             raise PredictionError(
@@ -80,9 +83,10 @@ class LabelValues:
             )
         return labels
 
-    def _refusal(self, where: str, found: str) -> str:
+    def _refusal(self, where: str, found: str, *, objects: bool) -> str:
+        hint = f"If each value is an object of its own, say classes='{OBJECTS}'. " if objects else ""
         return (
-            f"{where}: holds values that stand for no class: {found}. Expected: {self.expected}. "
+            f"{where}: holds values that stand for no class: {found}. Expected: {self.expected}. {hint}"
             "Map them with ids={value: class id}, or name the label set with classes=; if 255 marks ignored pixels, "
             "say ignore=255; if the files are 8-bit probabilities, say kind='probability'."
         )
