@@ -319,7 +319,7 @@ def test_labels_of_a_head_with_one_channel_are_labels() -> None:
         seg_logits=PixelData(data=labels),
     )
     for kept in ("labels", "scores"):
-        video = Video(info, kept)
+        video = VideoSamples(info, kept)
         video.add(info, sample)
-        base = video.base(Classes((1,), {1: "sounding"}))
+        base = video.base(ClassChannels((1,), {1: "sounding"}))
         assert base.label_map(0).tolist() == [[0, 1], [1, 0]] and sample.pred_sem_seg.data.dtype == torch.float32

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import PredictionError
 from ..media.backend import probe
 from ..media.sniff import sniff
-from ..media.video import Video
+from ..media.video import VideoFile
 from ..structures import FrameStack, Prediction
 
 GREY = (64, 191)  # between these a pixel is neither; codecs blur the edges
@@ -23,7 +23,7 @@ def read_mask_video(path: Path) -> Prediction:
         PredictionError: when a frame is read: it is grey or coloured, so no black and white mask.
         MediaError: the video cannot be read.
     """
-    video = Video(probe(path.absolute(), sniff(path)))
+    video = VideoFile(probe(path.absolute(), sniff(path)))
 
     def read(t: int) -> np.ndarray:
         picture = video.frame(t)
