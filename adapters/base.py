@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Adapter(ABC):
         kind: of the scores that ``predict_frames`` gives (``predict`` says it in its prediction).
         frame_equals_clip: whether ``predict_frames`` gives what ``predict`` gives at the same frames
             (``True`` where frames do not see each other, ``False`` where they do, ``None``: not known).
+        notes: what whoever reads its scores must know; see :class:`Prediction`.
     """
 
     name: str = "unnamed"
@@ -40,6 +42,7 @@ class Adapter(ABC):
     class_ids: tuple[int, ...] = BINARY
     kind: Kind = "probability"
     frame_equals_clip: bool | None = None
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def predict(self, clip: Clip) -> Prediction:
@@ -68,6 +71,9 @@ class Adapter(ABC):
             CoPropError: this adapter cannot be asked frame by frame, or the clip has no such frame.
         """
         raise CoPropError(f"the adapter '{self.name}' cannot be run at single frames; use mode='clip'.")
+
+    def keep_in(self, folder: str | Path) -> None:  # noqa: B027
+        """Where what is costly to make on the way to a prediction may be kept for another run; most make nothing."""
 
 
 def check_frames(clip: Clip, frames: Sequence[int]) -> list[int]:

@@ -26,6 +26,7 @@ from coprop_plugin.adapters.avsegformer.adapter import AVSegFormerAdapter
 from coprop_plugin.adapters.catr.adapter import CatrAdapter
 from coprop_plugin.adapters.published import Batch, PublishedAdapter
 from coprop_plugin.adapters.tpavi.adapter import TpaviAdapter
+from coprop_plugin.adapters.vct.adapter import VctAdapter
 from coprop_plugin.audio.vggish import VGGish
 from coprop_plugin.coprop import CoProp
 from coprop_plugin.structures import Clip, FrameStack, Prediction, Sound, TimeBase
@@ -40,6 +41,7 @@ MODELS: dict[str, tuple[type[PublishedAdapter], str]] = {
     "tpavi pvt_v2_b5-avss": (TpaviAdapter, "pvt_v2_b5-avss"),
     "catr (448 px)": (CatrAdapter, "pvt_v2_b5"),
     "aavs stage1": (AavsAdapter, "stage1"),
+    "vct s4 (384 px)": (VctAdapter, "s4"),
 }
 TIMED = ("plain", "clip", "frame")
 WHOLE, BY_WINDOWS, CO_PROP = "whole clip at once", "clip, by windows", "Co-Prop, keyframes"
@@ -108,9 +110,19 @@ def make_adapter(model: str, **options: Any) -> PublishedAdapter:
     kind, name = MODELS[model]
     variants = sys.modules[kind.__module__].VARIANTS
     variant = next(variant for variant in variants if variant.name == name)
-    if kind is not AVSegFormerAdapter:
+    if kind is VctAdapter:
+        options["maskige"] = stripes
+    elif kind is not AVSegFormerAdapter:
         options["audio_checkpoint"] = rule.rule_network(VGGish)
     return kind(rule.rule_state(lambda: variant.make({})), variant=name, **options)
+
+
+def stripes(clip: Clip, t: int) -> np.ndarray:
+    """Segments of a frame, as many as Semantic-SAM finds: what making a picture of them costs is measured too."""
+    masks = np.zeros((60, *clip.size), bool)
+    for i, mask in enumerate(masks):
+        mask[:, 3 * i : 3 * i + 40 + t] = True
+    return masks
 
 
 def work_of(way: str, adapter: PublishedAdapter, clip: Clip) -> Callable[[], object]:

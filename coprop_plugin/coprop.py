@@ -9,6 +9,7 @@ The method of the paper (arXiv 2412.08161, section 3; figure 4 for the plug-in m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -89,7 +90,7 @@ class CoProp:
             t, scores = check_edit(edit, known, by=self.fusion.name)
             edits[t] = scores
         heard = (level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note)
-        notes = (*clip.notes, *points.origin.notes, *shape, *filter(None, heard))
+        notes = (*clip.notes, *known.notes, *points.origin.notes, *shape, *filter(None, heard))
         changed = tuple(edits.indices)
         return Result(edited(known, edits), points, plan.segments, known, changed, notes, clip, asked)
 
@@ -129,7 +130,8 @@ class CoProp:
 
         stack = FrameStack(read, num_frames=clip.num_frames, frame_shape=scores[keyframes[0]].shape, dtype=np.float32)
         kind = adapter.kind or "probability"
-        return Prediction(scores=stack, kind=kind, class_ids=adapter.class_ids, source=f"{adapter.name} at keyframes")
+        source = f"{adapter.name} at keyframes"
+        return Prediction(scores=stack, kind=kind, class_ids=adapter.class_ids, source=source, notes=adapter.notes)
 
 
 def _all_silent(points: ControlPoints, clip: Clip, edits: FrameSpool) -> str | None:
@@ -161,7 +163,12 @@ def edited(base: Prediction, edits: FrameSpool) -> Prediction:
         dtype="float32",
     )
     refined = Prediction(
-        scores=scores, kind="probability", class_ids=base.class_ids, names=base.names, source=f"refined {base.source}"
+        scores=scores,
+        kind="probability",
+        class_ids=base.class_ids,
+        names=base.names,
+        source=f"refined {base.source}",
+        notes=base.notes,
     )
     if base.labels is None:
         return refined
@@ -172,11 +179,4 @@ def edited(base: Prediction, edits: FrameSpool) -> Prediction:
         frame_shape=base.size,
         dtype="int16",
     )
-    return Prediction(
-        scores=scores,
-        kind="probability",
-        class_ids=base.class_ids,
-        labels=labels,
-        names=base.names,
-        source=refined.source,
-    )
+    return replace(refined, labels=labels)

@@ -13,15 +13,18 @@ import pytest
 import torch
 from rule_weights import noise, rule_network, sounds
 from torch import Tensor, nn
+from vct_cases import small
 
-from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig, class_scores
+from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig
 from coprop_plugin.adapters.avsegformer.network import AVSegFormer
 from coprop_plugin.adapters.catr.network import Catr, choose_mask
 from coprop_plugin.adapters.images import as_in_avsbench, normalise, resize_bilinear
 from coprop_plugin.adapters.tpavi.attention import Tpavi
 from coprop_plugin.adapters.tpavi.network import TpaviNet
+from coprop_plugin.adapters.vct.network import Vct
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.layers.deformable import DeformableAttention, token_centres
+from coprop_plugin.layers.mask2former import class_scores
 from coprop_plugin.layers.positions import sine_position
 from coprop_plugin.layers.pvt_v2 import PvtV2B5
 from coprop_plugin.layers.resnet import ResNet50
@@ -72,7 +75,7 @@ def run_catr() -> list[Tensor]:
 
 def run_aavs_1() -> list[Tensor]:
     output = network_of(aavs_1)(frames(2), sounds(2, 128))
-    return [output.classes, output.masks[..., ::2, ::2], class_scores(output)[..., ::32, ::32]]
+    return [output.classes, output.masks[..., ::2, ::2], class_scores(output, (384, 384))[..., ::32, ::32]]
 
 
 def run_aavs_2() -> list[Tensor]:
@@ -80,6 +83,12 @@ def run_aavs_2() -> list[Tensor]:
     boost[0, 4:8, 4:8], boost[0, 8:12, 4:8] = 1, 0.5
     output = network_of(aavs_2)(frames(2), sounds(2, 128), boost=boost)
     return [output.classes[..., ::8], output.masks[..., ::2, ::2]]
+
+
+def run_vct() -> list[Tensor]:
+    pictures = normalise(noise(2, 128, 128, 3, seed=1))
+    output = network_of(vct)(frames(2, 128, 128), pictures, sounds(2, 1, 96, 64))
+    return [output.classes, output.masks[..., ::2, ::2], class_scores(output, (128, 128))[..., ::32, ::32]]
 
 
 def avsegformer() -> AVSegFormer:
@@ -100,6 +109,10 @@ def aavs_2() -> Aavs:
     return Aavs(SMALL_STAGE_2)
 
 
+def vct() -> Vct:
+    return Vct(small("s4"))
+
+
 @functools.lru_cache(maxsize=8)
 def network_of(make: Callable[[], nn.Module]) -> nn.Module:
     return rule_network(make)
@@ -113,6 +126,7 @@ RUNS = {
     "catr": run_catr,
     "aavs stage 1": run_aavs_1,
     "aavs stage 2": run_aavs_2,
+    "vct": run_vct,
 }
 
 
@@ -127,7 +141,7 @@ def test_stored_numbers_of_the_verified_networks(name: str) -> None:
             assert np.abs(output.numpy() - expected).max() < 5e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", ["pvt_v2_b5", "avsegformer", "tpavi"])
+@pytest.mark.parametrize("name", ["pvt_v2_b5", "avsegformer", "tpavi", "vct"])
 def test_the_benchmark_computes_the_same_plainly(name: str) -> None:
     plain = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "plain_adapters.py"))
     with plain["plainly"]():

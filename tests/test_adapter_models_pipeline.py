@@ -14,7 +14,7 @@ from rule_weights import noise, rule_state
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.aavs.adapter import AavsAdapter
-from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig, class_scores
+from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig
 from coprop_plugin.adapters.base import build_adapter
 from coprop_plugin.adapters.images import normalise, resize_bilinear
 from coprop_plugin.adapters.published import Batch, PublishedAdapter, windows
@@ -23,6 +23,7 @@ from coprop_plugin.adapters.tpavi.adapter import TpaviAdapter
 from coprop_plugin.adapters.tpavi.network import TpaviNet
 from coprop_plugin.audio.vggish import VGGish, log_mel_examples
 from coprop_plugin.errors import CheckpointError, CoPropError, PredictionError
+from coprop_plugin.layers.mask2former import class_scores
 from coprop_plugin.media.sound import read_track
 from coprop_plugin.structures import AVSBENCH_CLASSES, Clip, Prediction, Sound, TimeBase
 
@@ -269,7 +270,8 @@ def test_aavs_stage_1_is_its_network_in_its_pipeline(first: AavsAdapter) -> None
         examples = torch.from_numpy(log_mel_examples(clip.sound.samples))
         features = first.vggish.features(examples).permute(0, 2, 3, 1).flatten(1)
         heard = first.vggish.embeddings[:5](features)  # before the last ReLU
-        scores = class_scores(first.network(normalise(resize_bilinear(clip.frames, (384, 384))), heard)).numpy()
+        output = first.network(normalise(resize_bilinear(clip.frames, (384, 384))), heard)
+        scores = class_scores(output, (384, 384)).numpy()
     for t in range(2):
         np.testing.assert_array_equal(prediction.label_map(t), scores[t].argmax(0))
         np.testing.assert_allclose(prediction.frame(t)[1], 2 * scores[t, 1] - scores[t, 0], rtol=1e-3, atol=1e-3)

@@ -21,6 +21,7 @@ from coprop_plugin.adapters.aavs.adapter import VARIANTS as AAVS
 from coprop_plugin.adapters.avsegformer.adapter import VARIANTS as AVSEGFORMER
 from coprop_plugin.adapters.catr.adapter import VARIANTS as CATR
 from coprop_plugin.adapters.tpavi.adapter import VARIANTS as TPAVI
+from coprop_plugin.adapters.vct.adapter import VARIANTS as VCT
 from coprop_plugin.audio.vggish import VGGish
 from coprop_plugin.datasets.write import Simulation, write_dataset
 from coprop_plugin.engine.avsbench import AVSBenchDataset
@@ -110,7 +111,7 @@ def test_moc_is_a_data_set_by_rule(data: Path, unit: Literal["frame", "clip"]) -
 
 
 VGGISH = [Variant("vggish", "vggish", lambda _: VGGish())]
-VARIANTS = {"avsegformer": AVSEGFORMER, "tpavi": TPAVI, "catr": CATR, "aavs": AAVS}
+VARIANTS = {"avsegformer": AVSEGFORMER, "tpavi": TPAVI, "catr": CATR, "aavs": AAVS, "vct": VCT}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -119,8 +120,8 @@ def test_published_models_are_named_with_the_variant_that_their_checkpoint_needs
     folder, task = name.removesuffix(".py").split("/")
     model = Config.fromfile(find_config(name)).model.to_dict()
     trained_on = task.replace("moc", "ms3")
-    if folder in ("avsegformer", "tpavi"):
-        assert model["adapter"]["variant"] == f"pvt_v2_b5-{trained_on}"
+    if folder in ("avsegformer", "tpavi", "vct"):
+        assert model["adapter"]["variant"] == (trained_on if folder == "vct" else f"pvt_v2_b5-{trained_on}")
         assert model["adapter"]["variant"] in [variant.name for variant in VARIANTS[folder]]
     assert folder == "aavs" or model["adapter"]["checkpoint"] == f"checkpoints/{folder}_{trained_on}.pth"
     with pytest.raises(CheckpointError, match=r"checkpoints/\w+\.pth"):

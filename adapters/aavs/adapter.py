@@ -13,25 +13,14 @@ from torch import Tensor
 
 from ...audio.vggish import VGGish
 from ...errors import CheckpointError, CoPropError
+from ...layers.mask2former import LABEL_PX, Output, class_scores
 from ...parts import build, part
 from ...structures import AVSBENCH_CLASSES, BINARY, Clip, Prediction
 from ...weights.variants import Checkpoint, State, Variant, load_variant
 from ..base import Adapter, check_count
 from ..published import Batch, Precision, PublishedAdapter
 from ..sound import load_vggish
-from .network import (
-    LABEL_PX,
-    POST_PX,
-    STAGE_1,
-    STAGE_2,
-    UNUSED,
-    UNUSED_IN_STAGE_1,
-    Aavs,
-    AavsConfig,
-    Output,
-    class_scores,
-    config_of,
-)
+from .network import POST_PX, STAGE_1, STAGE_2, UNUSED, UNUSED_IN_STAGE_1, Aavs, AavsConfig, config_of
 
 
 def _network(state: State, *, published: AavsConfig) -> Aavs:
@@ -122,7 +111,7 @@ class AavsAdapter(PublishedAdapter):
             boost = torch.from_numpy(masks.astype(np.float32)).to(self.device)
         classes, masks = self.network(batch.frames, audio, boost=boost)
         with torch.autocast(self.device.type, enabled=False):  # the label is the argmax of close sums
-            scores = class_scores(Output(classes.float(), masks.float()))
+            scores = class_scores(Output(classes.float(), masks.float()), (POST_PX, POST_PX))
         label = scores.argmax(1, keepdim=True)
         if self._first is None:
             return torch.cat([2 * scores[:, 1:] - scores[:, :1], label], dim=1)

@@ -11,18 +11,16 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .pixel_decoder import CHANNELS, AavsStage, PixelDecoder
+from ...layers.mask2former import CHANNELS, Output
+from .pixel_decoder import AavsStage, PixelDecoder
 from .swin import Swin
 from .transformer import TransformerModule
 
-POST_PX = 384  # published masks are resized to this before the sigmoid, whatever the input's size
-LABEL_PX = 224
+POST_PX = 384  # masks are enlarged to this before the sigmoid, whatever the input's size
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,6 @@ def config_of(state: Mapping[str, Tensor], published: AavsConfig) -> AavsConfig:
         return published
 
 
-class Output(NamedTuple):
-    """Class logits ``(N, Q, classes + 1)`` (last: no object) and mask logits ``(N, Q, H/4, W/4)``."""
-
-    classes: Tensor
-    masks: Tensor
-
-
 class PixelLevelModule(nn.Module):
     def __init__(self, config: AavsConfig) -> None:
         super().__init__()
@@ -136,13 +127,3 @@ class Aavs(nn.Module):
             features = features + F.interpolate(mask, features.shape[2:], mode="bilinear")
         answer = model.transformer_module(levels, features, self.audio_proj(audio), mask)
         return Output(self.model.class_predictor(answer.queries), answer.masks)
-
-
-def class_scores(output: Output) -> Tensor:
-    """The published scores ``(N, classes, 224, 224)``: queries' class probabilities times their mask probabilities.
-
-    "No object" is left out and queries add up, so the scores are no probability; the label is their argmax.
-    """
-    masks = F.interpolate(output.masks, (POST_PX, POST_PX), mode="bilinear").sigmoid()
-    scores = torch.einsum("nqc,nqhw->nchw", output.classes.softmax(-1)[..., :-1], masks)
-    return F.interpolate(scores, (LABEL_PX, LABEL_PX), mode="bilinear")

@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers.deformable import DeformableAttention, Sizes, token_centres
+from ...layers.deformable import DeformableAttention, Sizes
+from ...layers.mask2former import CHANNELS, decode_pixels
 from ...layers.pieces import in_pieces
-from ...layers.positions import sine_position
 from .swin import bottleneck
 
 AavsStage = Literal[1, 2]
-CHANNELS = 256
 
 
 class AdaptedDeformableAttention(DeformableAttention):
@@ -79,19 +77,12 @@ class PixelDecoder(nn.Module):
         self.layer_1 = convolution(CHANNELS, kernel=3)
 
     def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        levels = [project(x) for project, x in zip(self.input_projections, maps[:0:-1], strict=True)]
-        sizes = [(x.shape[2], x.shape[3]) for x in levels]
-        position = torch.cat(
-            [
-                sine_position(h, w, normalised=True, device=maps[0].device) + embed
-                for (h, w), embed in zip(sizes, self.level_embed, strict=True)
-            ]
+        return decode_pixels(
+            maps,
+            projections=self.input_projections,
+            level_embed=self.level_embed,
+            layers=self.encoder.layers,
+            lateral=self.adapter_1,
+            smooth=self.layer_1,
+            mask_features=self.mask_projection,
         )
-        x = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
-        centres = token_centres(sizes, device=x.device)
-        for layer in self.encoder.layers:
-            x = layer(x, position, sizes, centres)
-        pieces = x.transpose(1, 2).split([h * w for h, w in sizes], dim=-1)
-        levels = [piece.unflatten(-1, size) for piece, size in zip(pieces, sizes, strict=True)]
-        fine = self.adapter_1(maps[0]) + F.interpolate(levels[-1], maps[0].shape[2:], mode="bilinear")
-        return levels, self.mask_projection(F.relu(self.layer_1(fine)))

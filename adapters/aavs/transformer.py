@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...layers.mask2former import CHANNELS, HEADS, blocked_keys, level_values, look, mask_logits, resize
 from ...layers.positions import sine_position
-from .pixel_decoder import CHANNELS, AavsStage
+from .pixel_decoder import AavsStage
 from .swin import bottleneck
 
-HEADS = 8
 SILENT, SOUNDING = 0.4, 0.6  # between them a pixel of the first stage's mask is uncertain
 
 
@@ -61,9 +61,7 @@ class DecoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(CHANNELS)
 
     def forward(self, x: Tensor, position: Tensor, keys: Tensor, values: Tensor, blocked: Tensor) -> Tensor:
-        blocked = blocked.repeat_interleave(HEADS, dim=0)
-        seen = self.cross_attn(x + position, keys, values, attn_mask=blocked, need_weights=False)[0]
-        x = self.cross_attn_layer_norm(x + seen)
+        x = self.cross_attn_layer_norm(x + look(self.cross_attn, x + position, keys, values, blocked))
         x = self.self_attn_layer_norm(x + self.self_attn(x, position))
         return self.final_layer_norm(x + self.fc2(F.relu(self.fc1(x))))
 
@@ -79,7 +77,7 @@ class MaskPredictor(nn.Module):
         )
 
     def forward(self, queries: Tensor, features: Tensor) -> Tensor:
-        return torch.einsum("nqc,nchw->nqhw", self.mask_embedder(queries), features)
+        return mask_logits(self.mask_embedder(queries), features)
 
 
 class Decoder(nn.Module):
@@ -113,10 +111,7 @@ class TransformerModule(nn.Module):
         x = self.queries_features.weight + likeness * audio[:, None]
 
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
-        values = [
-            level.flatten(2).transpose(1, 2) + embed
-            for level, embed in zip(levels, self.level_embed.weight, strict=True)
-        ]
+        values = level_values(levels, self.level_embed.weight)
         keys = [
             value + sine_position(*size, normalised=True, device=x.device) + self.heard(boost, size)
             for value, size in zip(values, sizes, strict=True)
@@ -125,10 +120,9 @@ class TransformerModule(nn.Module):
         for i, layer in enumerate(self.decoder.layers):
             level = i % len(levels)
             if i == 0 and boost is not None:
-                blocked = (resize(boost, sizes[0]) < 0.5).flatten(2).expand(-1, x.shape[1], -1)
+                blocked = blocked_keys(boost, sizes[0], logits=False).expand(-1, x.shape[1], -1)
             else:
-                blocked = (resize(answer.masks, sizes[level]).sigmoid() < 0.5).flatten(2)
-            blocked = blocked & ~blocked.all(-1, keepdim=True)  # a query that may look nowhere looks everywhere
+                blocked = blocked_keys(answer.masks, sizes[level])
             x = layer(x, place, keys[level], values[level], blocked)
             answer = self.decoder.answer(x, features)
         return answer
@@ -140,7 +134,3 @@ class TransformerModule(nn.Module):
         mask = resize(boost, size).flatten(1)[..., None]
         heard = torch.where(mask >= SOUNDING, self.audio_embed.weight, self.uncertain_embed.weight)
         return torch.where(mask <= SILENT, self.silence_embed.weight, heard)
-
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size, mode="bilinear")

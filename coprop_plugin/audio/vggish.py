@@ -62,18 +62,23 @@ def mel_weights() -> np.ndarray:
     return weights
 
 
+def convolutions() -> nn.Sequential:
+    """VGGish's convolutions: ``(N, 1, 96, 64)`` log-mel examples to ``(N, 512, 6, 4)``, time and mel."""
+    layers: list[nn.Module] = []
+    channels = 1
+    for width, pooled in ((64, True), (128, True), (256, False), (256, True), (512, False), (512, True)):
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(2)] if pooled else []
+        channels = width
+    return nn.Sequential(*layers)
+
+
 class VGGish(nn.Module):
     """``(N, 1, 96, 64)`` log-mel examples to ``(N, 128)`` features, none negative; published parameter names."""
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 1
-        for width, pooled in ((64, True), (128, True), (256, False), (256, True), (512, False), (512, True)):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-            layers += [nn.MaxPool2d(2)] if pooled else []
-            channels = width
-        self.features = nn.Sequential(*layers)
+        self.features = convolutions()
         self.embeddings = nn.Sequential(
             nn.Linear(512 * 6 * 4, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 128), nn.ReLU()
         )

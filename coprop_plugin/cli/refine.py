@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..adapters.base import Adapter
     from ..metrics.table import protocols
     from ..report.folder import save
     from ..store import check_output, check_storable
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     clip = options.clip_of(args)
     base = options.base_of(args, clip)
     check_storable(base.class_ids)
+    if isinstance(base, Adapter):
+        base.keep_in(args.out)
     method = options.method_of(args)
     truth = options.truth_of(args, clip) if args.truth else None
     result = method(clip, base, mode=args.mode)

@@ -112,6 +112,8 @@ def render(scores: Scores) -> None:
         out.print(table)
         out.print(about["rule"], style="dim")
         without = f", {about['frames_without_truth']} without a truth" if about["frames_without_truth"] else ""
+        for note in about.get("notes", ()):
+            out.print(f"note: {note}")
         out.print(
             f"{about['frames']} frames{without}, compared at {about['size']} ({about['resize']}), "
             f"prediction: {about['scores']}\n",

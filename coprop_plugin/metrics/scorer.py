@@ -32,6 +32,7 @@ class VideoRecord:
     control_points: str
     truth_control_points: str
     sums: dict[str, Sums | None]
+    notes: tuple[str, ...] = ()
 
 
 class Scorer:
@@ -95,6 +96,7 @@ class Scorer:
             control_points="from masks" if control_points is None else control_points.origin.generator,
             truth_control_points="from masks" if truth_control_points is None else "given",
             sums=sums,
+            notes=prediction.notes,
         )
 
     def merge(self, other: Scorer) -> Scorer:
@@ -177,7 +179,8 @@ class Scorer:
             kept = {k: v for k, v in record.items() if k not in ("format", "class_ids")}
             self._check_format(record.get("format", 1))
             kept["sums"] = {p.name: kept["sums"][p.name] for p in self.protocols}
-            video = VideoRecord(**{**kept, "truth_size": tuple(kept["truth_size"])})
+            tuples: dict[str, Any] = {key: tuple(kept[key]) for key in ("truth_size", "notes") if key in kept}
+            video = VideoRecord(**{**kept, **tuples})
             class_ids = tuple(record["class_ids"])
         except (KeyError, TypeError, AttributeError) as error:
             raise CoPropError(f"these are no stored scores ({type(error).__name__}: {error}).") from error
@@ -273,6 +276,7 @@ class Scorer:
             "resize": f"{'to the truth' if family.size is None else 'both'}: scores bilinear, labels nearest",
             "control_points": ", ".join(sorted({r.control_points for r in records})),
             "truth_control_points": ", ".join(sorted({r.truth_control_points for r in records})),
+            **({"notes": notes} if (notes := sorted({note for r in records for note in r.notes})) else {}),
         }
 
 

@@ -139,6 +139,11 @@ def _combo(binary: bool, *, size: Any = 224) -> Family:
     return _avsbench(binary, batch=8, size=size)
 
 
+def _vct(binary: bool, *, size: Any = 224) -> Family:
+    """VCT's evaluator: 224x224, one video a batch (M_F takes the best threshold of each video), no padding"""
+    return _avsbench(binary, size=size)
+
+
 def _stepping_stones(binary: bool, *, size: Any = 224) -> Family:
     """Stepping-Stones (AAVS): 224x224, one video; argmax of two channels for M_J, sigmoid(2 l1 - l0) for M_F; no padding"""
     return Binary(rule="two-channel", size=_size(size)) if binary else Semantic(size=_size(size))
@@ -192,6 +197,7 @@ MAKERS: dict[str, Callable[..., Family]] = {
     "avsegformer": _avsegformer,
     "catr": _catr,
     "combo": _combo,
+    "vct": _vct,
     "stepping-stones": _stepping_stones,
     "batch-free": _batch_free,
     "per-dataset": _per_dataset,

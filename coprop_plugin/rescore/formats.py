@@ -193,7 +193,11 @@ def _text_table(table: Table) -> str:
 
 
 def _about(told: Any) -> str:
-    return f"{told['frames']} frames of {told['videos']} videos, {told['scores']}, compared at {told['size']} ({told['resize']})"
+    notes = "".join(f"; {note}" for note in told.get("notes", ()))
+    return (
+        f"{told['frames']} frames of {told['videos']} videos, {told['scores']}, compared at {told['size']} "
+        f"({told['resize']}){notes}"
+    )
 
 
 def _one_line(text: str) -> str:

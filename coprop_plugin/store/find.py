@@ -54,7 +54,7 @@ def find_prediction(path: Path, clip_id: str | None = None, *, objects: bool = F
         return path
     if clip_id is None:
         return _only(path, folders)
-    return _named(path, folders, clip_id)
+    return folder_of_clip(path, folders, clip_id)
 
 
 def _known(path: Path) -> Path:
@@ -78,7 +78,12 @@ def _only(path: Path, folders: list[Path]) -> Path:
     return find_prediction(folders[0])
 
 
-def _named(path: Path, folders: list[Path], clip_id: str) -> Path:
+def folder_of_clip(path: Path, folders: list[Path], clip_id: str) -> Path:
+    """The one of these folders, or of the folders in them, that has a clip's name.
+
+    Raises:
+        PredictionError: none has it (the nearest is named), or several.
+    """
     found = [p for p in folders if p.name == clip_id] or [p for p in _below(folders) if p.name == clip_id]
     if len(found) == 1:
         return found[0]

@@ -11,7 +11,7 @@ from ..errors import PredictionError
 from ..files import leads_out
 
 # Published code writes `<video>_<k>.png`, `<k>.png` or `%05d.png`: the frame number is what stands last.
-_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>[0-9]+)(?P<suffix>\.[A-Za-z]+)", re.DOTALL)
+_NUMBERED = r"(?P<stem>.*?)(?P<number>[0-9]+){tail}(?P<suffix>\.[A-Za-z]+)"
 _NOT_OURS = ("Thumbs.db", "desktop.ini")
 
 
@@ -51,22 +51,25 @@ def entries(folder: Path) -> list[Path]:
     return found
 
 
-def frame_files(folder: Path, *, suffixes: Sequence[str], first_index: int | None = None) -> FrameFiles:
+def frame_files(folder: Path, *, suffixes: Sequence[str], first_index: int | None = None, tail: str = "") -> FrameFiles:
     """The numbered files of a folder in the order of their frames.
 
     The numbers must run from 0 or from 1 without a hole (from ``first_index`` where it is given): the set that is
     there decides, no single name does.
 
+    Args:
+        tail: what stands between number and suffix (``3_mask_color.png``); files without it are then of no account.
+
     Raises:
         PredictionError: no such file, a hole, two files of one number, different names or formats beside each
             other, or a file that is no frame. The message names it.
     """
-    files = [path for path in entries(folder) if not path.is_dir()]
-    frames, strange = _sorted_out(files, suffixes)
+    files = [path for path in entries(folder) if not path.is_dir() and path.stem.endswith(tail)]
+    frames, strange = _sorted_out(files, suffixes, tail)
     if not frames:
         raise PredictionError(
-            f"{folder}: no frames here. A folder of frames holds numbered files ({', '.join(suffixes)}), as 0.png or "
-            f"NAME_0.png; {f'found {_some(strange)}' if strange else 'it holds no file'}."
+            f"{folder}: no frames here. A folder of frames holds numbered files ({', '.join(suffixes)}), as 0{tail}.png "
+            f"or NAME_0{tail}.png; {f'found {_some(strange)}' if strange else 'it holds no file'}."
         )
     if strange:
         raise PredictionError(f"{folder}: beside the frames lies what is none: {_some(strange)}. Move it elsewhere.")
@@ -87,11 +90,14 @@ def frame_files(folder: Path, *, suffixes: Sequence[str], first_index: int | Non
     return FrameFiles(folder, tuple(numbered[k] for k in sorted(numbered)), first)
 
 
-def _sorted_out(files: Sequence[Path], suffixes: Sequence[str]) -> tuple[list[tuple[Path, re.Match[str]]], list[str]]:
+def _sorted_out(
+    files: Sequence[Path], suffixes: Sequence[str], tail: str
+) -> tuple[list[tuple[Path, re.Match[str]]], list[str]]:
     """The numbered files with their parts, and the names of the others."""
     frames, strange = [], []
+    numbered = re.compile(_NUMBERED.format(tail=re.escape(tail)), re.DOTALL)
     for path in files:
-        match = _NUMBERED.fullmatch(path.name)
+        match = numbered.fullmatch(path.name)
         if match and match["suffix"].lower() in suffixes:
             frames.append((path, match))
         else:

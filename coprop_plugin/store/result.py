@@ -166,6 +166,7 @@ def _describe(prediction: Prediction, scores: ScoreFile) -> dict[str, Any]:
         "kind": prediction.kind,
         "scores": stored,
         "own_labels": prediction.labels is not None,
+        "notes": list(prediction.notes),
     }
 
 
@@ -191,7 +192,7 @@ def _read_prediction(folder: Path, description: Any) -> Prediction:
         class_ids = tuple(int(c) for c in description["class_ids"])
         names = {int(c): str(name) for c, name in description["names"].items()}
         num_frames, scores = int(description["num_frames"]), str(description["scores"])
-        own_labels = bool(description["own_labels"])
+        own_labels, notes = bool(description["own_labels"]), tuple(map(str, description.get("notes", ())))
         check_class_ids(class_ids)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PredictionError(f"{folder}: {run.NAME} does not describe a prediction ({error}).") from error
@@ -205,7 +206,7 @@ def _read_prediction(folder: Path, description: Any) -> Prediction:
             f"{masks.num_frames} masks and {prediction.num_frames} frames of {prediction.class_ids}."
         )
     labels = masks.labels if own_labels and prediction is not masks else prediction.labels
-    return replace(prediction, names=names, labels=labels)
+    return replace(prediction, names=names, labels=labels, notes=notes)
 
 
 def _append_log(folder: Path, facts: Mapping[str, Any]) -> None:

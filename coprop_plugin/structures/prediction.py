@@ -34,6 +34,7 @@ class Prediction(Frozen):
             for ``hard`` always. -1 marks ignored pixels of a ground truth.
         names: class id -> name, where known.
         source: what it was read or computed from, for messages and manifests.
+        notes: what whoever reads its scores must know (a stand-in for an input of the published model).
     """
 
     scores: Frames
@@ -42,6 +43,7 @@ class Prediction(Frozen):
     labels: Frames | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     source: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_ids", check_class_ids(self.class_ids))

@@ -41,6 +41,7 @@ from coprop_plugin.adapters.sound import SecondExamples
 from coprop_plugin.adapters.tpavi import network as tpavi
 from coprop_plugin.audio.vggish import log_mel_examples
 from coprop_plugin.layers import pvt_v2, resnet
+from coprop_plugin.layers.mask2former import class_scores
 from coprop_plugin.media.reader import read_clip
 from coprop_plugin.media.sound import read_sound
 
@@ -245,7 +246,7 @@ def test_aavs(layout: str, case: str) -> None:
     pixels = "model.model.pixel_level_module"
     with torch.inference_mode(), watching(network, "audio_proj", f"{pixels}.encoder", f"{pixels}.decoder") as seen:
         output = network(frames, torch.from_numpy(data["audio"]), boost=boost)
-        scores = aavs.class_scores(output)
+        scores = class_scores(output, (aavs.POST_PX, aavs.POST_PX))
     maps, best = seen[f"{pixels}.encoder"], scores.topk(2, dim=1).values
     values = {
         "audio_projected": seen["audio_proj"][None],

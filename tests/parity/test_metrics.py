@@ -39,7 +39,9 @@ FAMILIES = (
     "metrics_semantic",
     "alignment_examples",
     "aavs_metrics",
+    "vct_metrics",
 )
+SILENT_FIRST = "_first_frame_empty"
 SUMS = 1e-5  # tolerance of per-class sums, as the cases ask; scores have their own in the manifest
 BATCHES = {"bs1": 1, "bs2": 2, "bs4": 4, "bsall": None}
 
@@ -324,7 +326,7 @@ def test_aavs_metrics(file: str) -> None:
     """The published functions on the label maps and scores of the tiny AAVS cases, under ``stepping-stones``."""
     expected = read_json(file)
     with np.load(REFERENCE / "cases" / "aavs_avs_tiny.npz", allow_pickle=False) as case:
-        channels = aavs_scores(case["class_queries_logits"], case["masks_queries_logits"])
+        channels = query_scores(case, size=(384, 384))
         close(channels[:, :, ::4, ::4], case["post_scores_s4"], 1e-4, "the scores of AAVS")
         truth = case["gt_label_map"]
         prediction = Prediction(scores=channels, kind="logit", labels=case["label_map"])
@@ -349,9 +351,42 @@ def test_aavs_metrics(file: str) -> None:
         close(values[frames > 0], avss[key], SUMS, key)
 
 
-def aavs_scores(classes: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """``(T, C, 224, 224)``: AAVS' post-processing of its query logits."""
-    shares = F.softmax(torch.from_numpy(classes), dim=-1)[..., :-1]
-    planes = torch.sigmoid(torch.from_numpy(np.stack([bilinear(m, (384, 384)) for m in masks])))
+@published("vct_metrics")
+def test_vct_metrics(file: str) -> None:
+    """The published functions on the tiny VCT cases, under ``vct``."""
+    for name, expected in read_json(file).items():
+        with np.load(REFERENCE / "cases" / f"{name.removesuffix(SILENT_FIRST)}.npz", allow_pickle=False) as case:
+            truth = case["gt_label_map"]
+            if name.endswith(SILENT_FIRST):
+                truth[0] = 0
+            if "classes_seen" in expected:
+                check_vct_semantic(case["label_map"], truth, expected, name)
+                continue
+            scores = query_scores(case, size=tuple(case["size"].tolist()))
+            close(scores[:, :, ::4, ::4], case["post_scores_s4"], 1e-4, name)
+        prediction = Prediction.from_foreground(scores[:, 1] - scores[:, 0], kind="logit")
+        ours = score(prediction, Prediction.from_labels(truth), protocol="vct")
+        close((ours["M_J"], ours["M_F"]), (expected["miou"], expected["fscore"]), 2e-6, name)
+
+
+def check_vct_semantic(labels: np.ndarray, truth: np.ndarray, expected: dict[str, Any], name: str) -> None:
+    sides = (Prediction.from_labels(maps, class_ids=AVSBENCH_CLASSES) for maps in (labels, truth))
+    ours = score(*sides, protocol="vct")
+    for our_key, their_key in (("M_J", "miou"), ("M_F", "fscore")):
+        close(ours[our_key], expected[their_key], 2e-6, f"{name} {their_key}")
+        theirs = expected[f"{their_key}_noBg_published_drops_last"]
+        close(ours[f"{our_key}/drop_last"], theirs, 2e-6, f"{name} {their_key} without the last class")
+    counts = np.stack([class_counts(p, g, 71) for p, g in zip(labels, truth, strict=True)])
+    iou_sum, f_sum, frames = semantic.class_sums(counts)
+    assert np.flatnonzero(frames).tolist() == expected["classes_seen"], name
+    for values, key in ((iou_sum, "iou_sum"), (f_sum, "f_sum"), (frames, "count")):
+        close(values[frames > 0], expected[key], SUMS, f"{name} {key}")
+
+
+def query_scores(case: Any, *, size: tuple[int, int]) -> np.ndarray:
+    """``(T, C, 224, 224)``: the post-processing that AAVS and VCT share, of a case's query logits."""
+    shares = F.softmax(torch.from_numpy(case["class_queries_logits"]), dim=-1)[..., :-1]
+    masks = case["masks_queries_logits"]
+    planes = torch.sigmoid(torch.from_numpy(np.stack([bilinear(m, size) for m in masks])))
     scores = torch.einsum("tqc,tqhw->tchw", shares, planes).numpy()
     return np.stack([bilinear(s, (224, 224)) for s in scores])
