@@ -15,6 +15,9 @@ from coprop_plugin.audio import yamnet, yamnet_files
 from coprop_plugin.audio.tags import Tags, avsbench_table
 from coprop_plugin.audio.yamnet import PAIRS, YamNet, log_mel_patches, num_patches
 from coprop_plugin.audio.yamnet_files import class_names, read_yamnet
+from coprop_plugin.control_points.boundary import Boundary
+from coprop_plugin.control_points.boundary_ear import embedding_contrasts
+from coprop_plugin.control_points.cosine import CosineYamNet
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.control_points.tagger import Tagger
 from coprop_plugin.errors import CoPropError
@@ -329,6 +332,31 @@ def test_the_tagger_as_a_generator(data: Path) -> None:
     assert points.silent is not None and points.silent[0] and not points.silent[-1]
     assert points.categories is not None and "sheep" in points.categories[-1]
     json.loads(points.to_json())
+
+
+@needs_package
+def test_embeddings_as_features_and_beside_the_learned_points() -> None:
+    clip = sounds.clip([("low", 3), ("noise", 4), ("none", 3)])
+    assert CosineYamNet()(clip).frames[:2] == (0, 3) and CosineYamNet(threshold=-1)(clip).frames == (0,)
+    found = Boundary(yamnet=True)(clip)
+    assert found.frames == (0, 3, 7) and found.silent == (False, False, True)
+    fine = Boundary(yamnet=True)(sounds.clip([("low", 3), ("noise", 4)], sampling="uniform:25"))
+    assert len(fine.frames) == 2 and abs(fine.frames[1] - 75) <= 3
+
+
+def test_contrasts_of_embeddings() -> None:
+    """Nothing where nothing changes; most at the change; the same in stretches."""
+    rng = np.random.default_rng(0)
+    kinds, centres_s = rng.random((2, 1024)), (np.arange(21) + 0.5) * 0.48
+    heard = kinds[(centres_s > 5).astype(int)]
+    logits = np.where(centres_s[:, None] > 5, 3.0, -3.0) * np.ones(521)
+    frames_s = np.arange(200) / 20
+    found = embedding_contrasts(logits, heard, centres_s, frames_s)
+    assert found.shape == (200, 9) and np.abs(found[:20, :2]).max() < 1e-6
+    assert abs(int(found[:, 0].argmax()) / 20 - 5) <= 0.5
+    piece = slice(8, 18)
+    part = embedding_contrasts(logits[piece], heard[piece], centres_s[piece], frames_s[140:145])
+    assert np.allclose(part, found[140:145], atol=1e-5)
 
 
 assert len(PAIRS) == 13

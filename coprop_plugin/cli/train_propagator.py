@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--identity", action="store_true", help="the sound enters the objects' identities as well")
     what.add_argument("--shuffled", action="store_true", help="every sequence hears another one (a study's control)")
     _add_data(parser.add_argument_group("data"))
-    _add_schedule(parser.add_argument_group("schedule"))
+    add_schedule(parser.add_argument_group("schedule"))
 
 
 def _add_data(group: Any) -> None:
@@ -73,7 +73,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--missed-points", type=int, default=0, metavar="N", help="control points left out of each (0)")
 
 
-def _add_schedule(group: Any) -> None:
+def add_schedule(group: Any) -> None:
     from ..training.schedule import Schedule
 
     for name, kind, text in (
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if args.budget_s is not None and not (math.isfinite(args.budget_s) and args.budget_s > 0):
         raise CoPropError(f"--budget-s is a positive number of seconds, got {args.budget_s}.")
     outcome = train(_training(args), args.out, schedule=schedule, budget_s=args.budget_s, on_step=show)
-    _tell(outcome, schedule.steps, as_json=args.json)
+    tell(outcome, schedule.steps, as_json=args.json)
     return 0
 
 
@@ -160,7 +160,7 @@ def _features(args: argparse.Namespace) -> AudioFeatures | None:
     return vggish_features(args.audio_checkpoint)
 
 
-def _tell(outcome: Trained, steps: int, *, as_json: bool) -> None:
+def tell(outcome: Trained, steps: int, *, as_json: bool) -> None:
     told = {"steps": outcome.step, "finished": outcome.finished, "weights": str(Path(outcome.weights))}
     if as_json:
         print(json.dumps(told, indent=2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,12 +14,16 @@ from ..parts import part
 from ..structures import Clip, ControlPoints, Origin, Prediction, Sound
 from .base import ControlPointGenerator
 
+if TYPE_CHECKING:
+    from ..audio.yamnet import YamNet
+
 Features = Callable[[Clip], np.ndarray]
 
 PAPER_THRESHOLD = 0.8  # the paper gives neither features nor threshold; this is our reading for VGGish
 # What `fit_threshold` gives on the synthetic `moc` clips of seeds 0 to 39 (F1 0.98 there, with sounds far steadier than
 # real ones); a test fits it again.
 LOG_MEL_THRESHOLD = 0.9977
+YAMNET_THRESHOLD = 0.751  # the same on 60 clips of a library of real objects, training part
 
 
 @part(
@@ -79,6 +83,40 @@ class CosineLogMel(Cosine):
 
     def __init__(self, *, threshold: float = LOG_MEL_THRESHOLD) -> None:
         super().__init__(features=frame_log_mel, threshold=threshold)
+
+
+@part("control_points", "cosine-yamnet", needs="YAMNet's weights (an installed package)", extra="yamnet")
+class CosineYamNet(Cosine):
+    """As ``cosine`` on the embeddings of YAMNet.
+
+    Args:
+        threshold: by default the one fitted on clips of a library's training part.
+        path: YAMNet's weights file; by default that of the installed package.
+
+    Raises:
+        CoPropError: the package is not installed, or a threshold out of range.
+    """
+
+    def __init__(self, *, threshold: float = YAMNET_THRESHOLD, path: str | None = None) -> None:
+        from ..audio.yamnet import YamNet
+
+        yamnet = YamNet.load(path)
+        super().__init__(features=lambda clip: frame_embeddings(yamnet, clip), threshold=threshold)
+
+
+def frame_embeddings(yamnet: YamNet, clip: Clip) -> np.ndarray:
+    """``(T, 1024)``: the mean embedding of the patches whose middles lie in each frame's sound window, or of the nearest."""
+    from ..audio.yamnet import HOP_S, num_patches
+
+    count = num_patches(clip.time_base.duration_s)
+    _, embeddings = yamnet.listen(clip.sound, stop=count)
+    middles_s = (np.arange(count) + 0.5) * HOP_S
+    rows = []
+    for start_s, stop_s in clip.time_base.sound_window_s:
+        inside = (middles_s >= start_s) & (middles_s < stop_s)
+        inside[np.abs(middles_s - (start_s + stop_s) / 2).argmin()] = True
+        rows.append(embeddings[inside].mean(axis=0))
+    return np.stack(rows)
 
 
 def frame_log_mel(clip: Clip) -> np.ndarray:

@@ -18,7 +18,7 @@ from .segmentation import best_segments
 
 Words = Literal["own", "avsbench"]
 # A change of one sure class to another pays from one second on; for YAMNet fitted on library clips of the training part.
-CHANGE, CHANGE_YAMNET = 0.5, 2.0
+CHANGE, CHANGE_YAMNET = 0.5, 1.5
 NAMED_FROM = 0.3
 MOST_NAMES = 5
 SILENCE = "silence"  # AudioSet's class of that name, in lower case

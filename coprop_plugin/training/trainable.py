@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from ..errors import unknown_name
 
 # name -> "module:attribute" below this package, as in ``parts``; ``coprop train NAME`` trains it.
-TRAINABLES = {"propagator": "training.propagator:PropagatorTraining"}
+TRAINABLES = {
+    "propagator": "training.propagator:PropagatorTraining",
+    "control-points": "training.boundary:BoundaryTraining",
+}
 
 
 class Trainable(Protocol):

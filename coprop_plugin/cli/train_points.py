@@ -1,0 +1,83 @@
+"""``coprop train control-points``: the learned generator, on sounds whose sources are known."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..datasets.made import FORMS
+from ..errors import CoPropError
+from .train_propagator import add_schedule, tell
+
+HELP = """Train the learned control points (--control-points boundary) on sounds whose sources are known.
+A stopped training goes on with the same command; OUT/weights.safetensors is for boundary:weights=FILE."""
+EXAMPLES = """\
+  coprop train control-points --data objects:objects:train:moc:0-2399 --data synth:moc:20000-20599 \\
+      --calibrate objects:objects:val:moc:0-119 --steps 3000 --batch 24 --learning-rate 3e-3 -o runs/boundary
+  coprop points video.mp4 --control-points boundary:weights=runs/boundary/weights.safetensors"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", required=True, metavar="OUT", help="folder of the training")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    what = parser.add_argument_group("what")
+    what.add_argument("--checkpoint", metavar="FILE", help="weights to start from (none: from scratch)")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        metavar="DATA",
+        help=f"{FORMS.replace('%', '%%')}; may be given again",
+    )
+    data.add_argument(
+        "--calibrate",
+        action="append",
+        metavar="DATA",
+        help="clips (as a library's val part) that make logits probabilities",
+    )
+    add_schedule(parser.add_argument_group("schedule"))
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..training.boundary import BoundaryTraining
+    from ..training.boundary_data import open_heard
+    from ..training.loop import train
+    from ..training.schedule import Schedule
+    from ..weights.checkpoint import read_state_dict
+
+    def show(step: int, line: Mapping[str, float]) -> None:
+        if step % max(1, min(50, args.steps // 20)) == 0:
+            print(f"  step {step} of {args.steps}: loss {line['loss']:.4f}", file=sys.stderr, flush=True)
+
+    if args.device not in ("auto", "cpu"):
+        raise CoPropError("the network of the control points is trained on the CPU; leave --device out.")
+    source = open_heard(args.data)
+    start = read_state_dict(args.checkpoint) if args.checkpoint else None
+    names = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
+    schedule = Schedule(**{name: getattr(args, name) for name in names})
+    training = BoundaryTraining(source, seed=args.seed, start=start, record=source.describe())
+    outcome = train(training, args.out, schedule=schedule, budget_s=args.budget_s, on_step=show)
+    if args.calibrate:
+        calibrate(outcome.weights, args.calibrate)
+    tell(outcome, schedule.steps, as_json=args.json)
+    return 0
+
+
+def calibrate(weights: Path, texts: list[str]) -> None:
+    """Write the scale and the shift that fit these clips (of a library: its val part) into a weights file."""
+    import torch
+    from safetensors.torch import save_file
+
+    from ..control_points.boundary_net import BoundaryNet
+    from ..training.boundary import fitted_calibration, second_logits
+    from ..training.boundary_data import open_heard
+    from ..weights.checkpoint import read_state_dict
+
+    state = read_state_dict(weights)
+    net = BoundaryNet.from_state(state, what=f"'{weights}'")
+    fitted = fitted_calibration(*second_logits(net, open_heard(texts)))
+    state["calibration"] = torch.tensor([fitted, net.calibration[1].tolist()])
+    save_file(state, weights)

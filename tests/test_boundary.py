@@ -1,0 +1,264 @@
+"""The learned control points: shipped weights, any sampling, long sounds, calibration, training that resumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sounds
+import torch
+from hypothesis import given, settings, strategies as st
+
+from coprop_plugin.cli.main import main
+from coprop_plugin.control_points import boundary
+from coprop_plugin.control_points.boundary import WEIGHTS, Boundary, Heard, change_peaks, window_chances
+from coprop_plugin.control_points.boundary_net import FRAMES_PER_S, BoundaryNet, contrasts, mel_frames, pooled
+from coprop_plugin.control_points.sound_only import clip_of_sound
+from coprop_plugin.datasets.made import made_clips
+from coprop_plugin.errors import CoPropError
+from coprop_plugin.structures import Clip, ControlPoints, Sound, TimeBase
+from coprop_plugin.study.clips import composed_clips, sound_clips
+from coprop_plugin.study.points import agreement
+from coprop_plugin.training.boundary import (
+    BoundaryTraining,
+    calibration_error,
+    change_losses,
+    fitted_calibration,
+    in_noise,
+    recoloured,
+    spliced,
+)
+from coprop_plugin.training.boundary_data import HeardSet, open_heard, states_of
+from coprop_plugin.training.loop import train
+from coprop_plugin.training.schedule import Schedule
+
+EVENTS = Path(__file__).parent / "data/real_audio_events.json"
+
+
+@pytest.fixture(scope="module")
+def ear() -> Boundary:
+    return Boundary()
+
+
+def listed(points: ControlPoints) -> list[tuple[int, bool | None]]:
+    return [(segment.start, segment.silent) for segment in points.segments()]
+
+
+# What it hears
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([("low", 5)], [(0, False)]),
+        ([("none", 2), ("low", 3)], [(0, True), (2, False)]),
+        ([("low", 3), ("noise", 4), ("none", 3)], [(0, False), (3, False), (7, True)]),
+        ([("low", 4), ("low+noise", 6)], [(0, False), (4, False)]),
+        ([("none", 5)], [(0, True)]),
+    ],
+    ids=["steady", "late start", "two sources and none", "one more", "nothing"],
+)
+def test_plain_changes(ear: Boundary, pieces: list, expected: list) -> None:
+    points = ear(sounds.clip(pieces))
+    assert listed(points) == expected and points.origin.generator == "boundary"
+    assert points.confidence is None or points.confidence.min() > 0.5
+
+
+@pytest.mark.parametrize("down_db", [0, 20, 45])
+def test_loudness_does_not_matter(ear: Boundary, down_db: float) -> None:
+    loud = sounds.sound([("none", 2), ("low", 3), ("noise", 3), ("none", 2)])
+    quiet = Sound(loud.samples * np.float32(10 ** (-down_db / 20)), loud.rate_hz)
+    assert listed(ear(clip_of_sound(quiet))) == listed(ear(clip_of_sound(loud)))
+
+
+def test_the_loudest_moment_is_never_silent(ear: Boundary) -> None:
+    """One short sound in a long pause, and files that are one short event."""
+    for pieces in ([("none", 2.2), ("noise", 0.2), ("none", 2.6)], [("noise", 0.3)], [("low", 0.2), ("none", 5)]):
+        points = ear(sounds.clip(pieces))
+        assert points.silent is not None and not all(points.silent)
+
+
+def test_fine_windows_get_fine_times(ear: Boundary) -> None:
+    pieces = [("low", 1.48), ("none", 1.4), ("noise", 2.32)]
+    for sampling, rate in (("uniform:25", 25), ("uniform:10", 10)):
+        found = ear(sounds.clip(pieces, sampling=sampling)).frames
+        assert len(found) == 3 and np.abs(np.array(found) / rate - [0, 1.48, 2.88]).max() <= 1.5 / rate
+
+
+def test_stretches_equal_the_whole(ear: Boundary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sound = sounds.sound([("low", 9), ("high", 11), ("none", 5), ("noise", 8), ("low", 7)], bed_db=-60)
+    whole = ear.hear(sound, 40.0)
+    sound.samples.tofile(tmp_path / "sound.f32")
+    mapped = Sound(np.memmap(tmp_path / "sound.f32", np.float32, "r"), sound.rate_hz)
+    for stretch_s in (7.0, 12.5):
+        monkeypatch.setattr(boundary, "STRETCH_S", stretch_s)
+        for heard in (ear.hear(sound, 40.0), ear.hear(mapped, 40.0)):
+            assert np.abs(heard.change - whole.change).max() < 0.02
+            assert np.abs(heard.silence - whole.silence).max() < 0.02
+
+
+def test_the_context_of_a_stretch_is_all_that_the_network_sees() -> None:
+    torch.manual_seed(0)
+    net = BoundaryNet().eval()
+    mel = torch.randn(1, 400, 40).mul(10).sub(30).requires_grad_()
+    net(mel)[0, 200].sum().backward()
+    assert mel.grad is not None
+    slope = mel.grad[0].abs().sum(dim=1).numpy()
+    seen = np.flatnonzero(slope > 1e-4 * slope.max())  # differences of long sums leave rounding
+    assert max(200 - seen[0], seen[-1] - 200) <= boundary.CONTEXT_S * FRAMES_PER_S
+
+
+def test_contrasts_are_nothing_where_nothing_changes() -> None:
+    steady = torch.full((1, 100, 40), -20.0)
+    found = contrasts(steady)[..., 41:]
+    assert found.abs().max() < 1e-4
+    steady[:, 50:] = -40
+    assert contrasts(steady)[0, 50, 41:].max() > 0.5 and contrasts(steady)[0, 0, 41:].abs().max() < 1e-4
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-8, 4), min_size=30, max_size=60), st.sampled_from(["uniform:1", "uniform:2", "uniform:4"]))
+def test_the_chance_of_a_window_adds_up_odds(logits: list[float], sampling: str) -> None:
+    change = np.array(logits)
+    heard = Heard(change, change, change)
+    rate = float(sampling.partition(":")[2])
+    time_base = TimeBase.of(sampling, max(1, int(len(logits) / FRAMES_PER_S * rate)))
+    chances = window_chances(heard, time_base)
+    middles = np.rint(time_base.sound_window_s.mean(axis=1) * FRAMES_PER_S).astype(int)
+    if len(middles) > 1:
+        wanted = pooled(torch.tensor(change)[None], torch.tensor(middles))[0].sigmoid().numpy()
+        assert np.allclose(chances[1:], wanted, atol=1e-6)
+    assert chances[0] == 1
+
+
+def test_peaks_are_apart_and_where_the_odds_are() -> None:
+    change = np.full(100, -9.0)
+    change[[20, 21, 60]] = [2.0, 2.0, 3.0]
+    times_s, _ = change_peaks(Heard(change, change, change), threshold=0.5)
+    assert np.allclose(times_s, [20.5 / FRAMES_PER_S, 60 / FRAMES_PER_S], atol=0.02)
+    assert all(b - a > boundary.PEAK_S for a, b in pairwise(times_s))
+    assert not len(change_peaks(Heard(np.full(50, -9.0), change, change), threshold=0.5)[0])
+
+
+def test_shipped_weights_are_small_and_have_a_card() -> None:
+    assert WEIGHTS.stat().st_size < 2_000_000
+    card = WEIGHTS.with_suffix(".md").read_text()
+    assert all(word in card for word in ("Data", "Seeds", "Numbers", "Licence"))
+
+
+@pytest.mark.needs("data")
+def test_real_recordings(ear: Boundary, data: Path) -> None:
+    """A floor under what was measured when the weights were made; these were not trained on, nor anything chosen by them."""
+    recordings = agreement(ear, sound_clips(data / "real/audio", EVENTS))
+    assert recordings["F1@0"] >= 0.70 and recordings["F1@1"] >= 0.78
+    assert agreement(ear, composed_clips(data / "composed"))["F1@0"] >= 0.88
+
+
+def test_bad_options_are_told(tmp_path: Path) -> None:
+    with pytest.raises(CoPropError, match="threshold of a probability"):
+        Boundary(threshold=1.0)
+    torch.save({"first.weight": torch.zeros(3)}, tmp_path / "a.pth")
+    with pytest.raises(CoPropError, match="does not fit BoundaryNet"):
+        Boundary(weights=tmp_path / "a.pth")(sounds.clip([("low", 2)]))
+
+
+# Training
+
+
+class Toys:
+    """A tone that another one follows somewhere, as features."""
+
+    num_items = 8
+
+    def item(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        mel = np.full((200, 40), -60, np.float32)
+        at = 60 + 10 * index
+        mel[:at, 5:15], mel[at:, 25:35] = -10, -10
+        return mel, np.where(np.arange(200) < at, 1, 2).astype(np.uint8)
+
+
+def test_training_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    schedule = Schedule(steps=30, batch=4, learning_rate=3e-3, save_every=10)
+    lines: list[float] = []
+    train(
+        BoundaryTraining(Toys()), tmp_path / "a", schedule=schedule, on_step=lambda _, line: lines.append(line["loss"])
+    )
+    assert np.mean(lines[-5:]) < 0.7 * np.mean(lines[:5])
+    train(BoundaryTraining(Toys()), tmp_path / "b", schedule=schedule, budget_s=1e-9)
+    train(BoundaryTraining(Toys()), tmp_path / "b", schedule=schedule)
+    assert (tmp_path / "a/weights.safetensors").read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
+
+
+def test_losses_ask_whether_the_ends_of_windows_differ() -> None:
+    states = torch.ones(1, 200, dtype=torch.uint8)
+    states[:, 100:] = 2
+    sure = torch.full((1, 200), -20.0)
+    sure[:, 100] = 20
+    wrong = torch.roll(sure, 50, dims=1)
+    for offset in (0, 7, 19):
+        assert all(loss < 1e-6 for loss in change_losses(sure, states, offset).values())
+        assert all(loss > 1e-2 for loss in change_losses(wrong, states, offset).values())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_what_training_varies_keeps_its_form(seed: int) -> None:
+    mel = np.stack([Toys().item(i)[0] for i in range(4)])
+    states = np.stack([Toys().item(i)[1] for i in range(4)])
+    rng = np.random.default_rng(seed)
+    varied, sets = spliced(recoloured(mel, rng), states, rng)
+    noisy = in_noise(varied, rng)
+    assert noisy.shape == mel.shape and np.isfinite(noisy).all() and noisy.dtype == np.float32
+    for before, after in zip(states, sets, strict=True):
+        cut = np.flatnonzero(after != before)
+        assert not len(cut) or ((after[cut[0] :] >> 4) > 0).all()
+
+
+def test_calibration() -> None:
+    rng = np.random.default_rng(0)
+    chances = rng.random(20_000)
+    happened = rng.random(20_000) < chances
+    assert calibration_error(chances, happened) < 0.02 < calibration_error(chances**3, happened)
+    logits = torch.from_numpy(np.log(chances / (1 - chances))).float()
+    scale, shift = fitted_calibration((logits - 1) / 2, torch.from_numpy(happened).float())
+    assert scale == pytest.approx(2, abs=0.1) and shift == pytest.approx(1, abs=0.1)
+
+
+def test_states_of_sources() -> None:
+    states = states_of([np.array([[0.0, 1.0]]), np.array([[0.5, 2.0], [3.0, 4.0]])], 100)
+    assert states[[0, 15, 30, 50, 70, 90]].tolist() == [1, 3, 2, 0, 2, 0]
+
+
+def test_sets_of_clips(tmp_path: Path) -> None:
+    source = open_heard(["synth:moc:3-5", "synth:moc:9-9"])
+    assert source.num_items == 4
+    mel, states = source.item(3)
+    again, _ = HeardSet(made_clips("synth:moc:9-9")).item(0)
+    assert mel.shape == (200, 40) and len(np.unique(states)) > 2 and np.array_equal(mel, again)
+    with pytest.raises(CoPropError, match="made clips are named"):
+        open_heard(["synth:moc"])
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--data", "synth:moc:0-3", "--steps", "2", "--batch", "2", "--json", "-o", str(tmp_path)]
+    assert main(["train", "control-points", *flags]) == 0
+    assert '"finished": true' in capsys.readouterr().out
+    made = Boundary(weights=tmp_path / "weights.safetensors", threshold=0.5)
+    assert len(made(sounds.clip([("low", 3)]))) == 3
+
+
+def test_frames_are_the_mean_power_above_the_loudest() -> None:
+    sound = sounds.sound([("low", 2)])
+    mel = mel_frames(sound, start=0, stop=40, loudest_dbfs=-20)
+    louder = replace(sound, samples=sound.samples * np.float32(2))
+    assert np.allclose(mel_frames(louder, start=0, stop=40, loudest_dbfs=-20 + 20 * np.log10(2)), mel, atol=0.01)
+    assert np.allclose(mel_frames(sound, start=10, stop=20, loudest_dbfs=-20), mel[10:20])
+
+
+def test_what_follows_the_windows_is_not_answered_for(ear: Boundary) -> None:
+    clip = sounds.clip([("low", 4), ("noise", 1)])
+    cut = Clip("cut", np.zeros((4, 1, 1, 3), np.uint8), clip.sound, sounds.clip([("low", 4)]).time_base)
+    assert ear(cut).frames == (0,)
