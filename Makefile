@@ -1,4 +1,4 @@
-# make demo | objects | test | test-heavy | lint | docs | bench | bench-{propagator,adapters,rescore} | gpu-{bundle,bench} | doctor | clean      (each sets up .venv first where it is not there)
+# make demo | objects | test | test-heavy | fuzz | lint | docs | bench | bench-{propagator,adapters,rescore} | gpu-{bundle,bench} | doctor | clean      (each sets up .venv first where it is not there)
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE  ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo objects test test-heavy lint bench bench-adapters bench-propagator bench-rescore gpu-bundle gpu-bench docs doctor clean
+.PHONY: fuzz demo objects test test-heavy lint bench bench-adapters bench-propagator bench-rescore gpu-bundle gpu-bench docs doctor clean
 
 # Of real things where a library of them is there (make objects), else by formula.
 demo: $(READY)
@@ -36,6 +36,10 @@ test: lint
 
 test-heavy: $(READY)
 	$(BIN)/python -m pytest -q -m heavy --durations=10
+
+# Mutated files, kills, races and links over the command line, five minutes; the same seed tries the same.
+fuzz: $(READY)
+	cd tests && $(abspath $(BIN))/python -m fuzz --seed $(or $(SEED),0) --seconds 300
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,6 +144,37 @@ def test_faults_name_place_given_and_allowed(value: object, words: str) -> None:
     with pytest.raises(CoPropError, match=f"^x: {words}"):
         parse_json(json.dumps(value), where="x", form=FORM)
     assert parse_json('{"flags": [1, true], "p": null}', where="x", form=FORM)
+
+
+ODD = Path(__file__).parent / "data/odd"
+
+
+@pytest.mark.parametrize("path", sorted(ODD.glob("[!R]*")), ids=lambda path: path.name)
+def test_small_files_that_were_found_are_named_errors(path: Path, tmp_path: Path) -> None:
+    """As their readers read them; the error names the file."""
+    from coprop_plugin.cli import options, refine
+    from coprop_plugin.control_points.fixed import read_control_points
+    from coprop_plugin.control_points.language.replay import Replay
+
+    def settings(path: Path) -> None:
+        parser = argparse.ArgumentParser()
+        refine.configure(parser)
+        args = options.with_config(parser, ["source", "-o", str(tmp_path), "--config", str(path)])
+        options.reading_of(args)
+        options.method_of(args)
+
+    readers = {"points": read_control_points, "settings": settings, "answers": Replay}
+    with pytest.raises(CoPropError) as told:
+        readers[path.name.partition("_")[0]](path)
+    assert path.name in str(told.value) or path.name in ("settings_ids.yaml", "settings_number.yaml")
+
+
+@pytest.mark.heavy
+def test_a_minute_of_the_harness_finds_nothing(tmp_path: Path) -> None:
+    """``make fuzz`` in short: mutated files of every kind, kills, races, links."""
+    command = [sys.executable, "-m", "fuzz", "--work", str(tmp_path), "--seconds", "60", "--kills", "6", "--races", "4"]
+    told = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 @pytest.fixture

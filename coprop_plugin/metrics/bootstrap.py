@@ -48,14 +48,21 @@ class Difference:
         return asdict(self)
 
 
-_BLOCK = 256  # draws and flips that are worked on at once, so that memory is that of the sums
+_BLOCK, _BLOCK_NUMBERS = (
+    256,
+    1 << 17,
+)  # draws and flips at once, and the numbers that they hold: memory is that of the sums
+
+
+def _block(videos: int) -> int:
+    return max(1, min(_BLOCK, _BLOCK_NUMBERS // max(videos, 1)))
 
 
 def draw_counts(videos: int, *, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Blocks ``(B, videos) float64`` of all draws: how often each video is drawn, with replacement."""
     rng = np.random.default_rng(seed)
-    for start in range(0, draws, _BLOCK):
-        size = min(_BLOCK, draws - start)
+    for start in range(0, draws, _block(videos)):
+        size = min(_block(videos), draws - start)
         places = rng.integers(0, videos, (size, videos)) + videos * np.arange(size)[:, None]
         yield np.bincount(places.ravel(), minlength=size * videos).reshape(size, videos).astype(float)
 
@@ -166,7 +173,7 @@ def sign_flip_test(differences: np.ndarray, *, flips: int = 10000, seed: int = 0
         return float((np.abs(signs @ differences) >= reached).mean())
     rng = np.random.default_rng(seed)
     hits = 0
-    for start in range(0, flips, _BLOCK):
-        signs = rng.choice((-1.0, 1.0), (min(_BLOCK, flips - start), n))
+    for start in range(0, flips, _block(n)):
+        signs = rng.choice((-1.0, 1.0), (min(_block(n), flips - start), n))
         hits += int((np.abs(signs @ differences) >= reached).sum())
     return (1 + hits) / (1 + flips)

@@ -79,7 +79,8 @@ def totals(rows: Sequence[Sums]) -> dict[str, np.ndarray]:
 def exact_sum(values: np.ndarray) -> np.ndarray:
     """The sum over the first axis, the same whatever the order."""
     columns = values.reshape(len(values), -1).T
-    return np.array([math.fsum(column) for column in columns.tolist()]).reshape(values.shape[1:])
+    # one column after the other: as Python numbers all of them would take four times the memory of the array
+    return np.array([math.fsum(column.tolist()) for column in columns]).reshape(values.shape[1:])
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -114,11 +114,18 @@ def read_scorers(
         changed[video.video_id] = len(record["changed_frames"])
         for side, scorer in sides.items():
             kept = record[side]
-            # arrays are a twentieth of the lists' memory, and hold the same numbers
             sums = kept["sums"][protocol] or {}
-            compact = {k: np.array(v) if isinstance(v, list) else v for k, v in sums.items()}
+            compact = {k: _compact(v) if isinstance(v, list) else v for k, v in sums.items()}
             scorer.restore(video.video_id, {**kept, "sums": {protocol: compact or None}})
     return sides["before"], sides["after"], changed
+
+
+def _compact(values: list[Any]) -> np.ndarray:
+    """The same numbers in a twentieth of the memory; in next to none where all are one (curves of hard masks)."""
+    array = np.array(values)
+    if array.size > 1 and (array == array.flat[0]).all():
+        return np.broadcast_to(array.flat[0].copy(), array.shape)
+    return array
 
 
 def _subsets(plan: RunPlan, scorer: Scorer) -> Iterable[tuple[str, list[str]]]:

@@ -48,6 +48,7 @@ class Report:
         self.slowest_s[kind] = max(cpu_s, self.slowest_s.get(kind, 0.0))
         if outcome in BAD:
             self.cases.append(f"{kind}: {outcome}: {case}")
+            print(self.cases[-1].encode("utf-8", "backslashreplace").decode(), flush=True)
 
     @property
     def bad(self) -> int:
