@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import coprop_plugin as cp
-from coprop_plugin.store import write_masks
 
 
 def main(arguments: Sequence[str] | None = None) -> cp.Prediction:
-    """Wrap the checkpoint, refine the video, write the masks; returns the refined prediction."""
+    """Wrap the checkpoint, refine the video, write what ``coprop refine`` writes; returns the refined prediction."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video")
     parser.add_argument("--adapter", required=True, help="avsegformer, tpavi, catr, aavs")
@@ -35,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> cp.Prediction:
     # Run over the whole clip, the default policy compares all frames; run at keyframes alone, it is the paper's.
     method = cp.CoProp() if args.mode == "clip" else cp.CoProp.paper()
     result = method(clip, model, mode=args.mode)
-    write_masks(Path(args.out) / "masks", result.prediction)
+    result.save(
+        args.out, clip=clip
+    )  # masks, scores, control points, overlay and report, as `coprop refine` writes them
     print(f"{len(result.changed)} of {clip.num_frames} frames changed; control points {result.control_points.frames}")
     return result.prediction
 

@@ -273,3 +273,16 @@ class TestBadInput:
             stream.step(clip.frames[1], np.zeros((2, DIM)))
         with pytest.raises(CoPropError, match="holds no audio insert"):
             scenes.propagator().stream(clip.frames[0], scenes.mask(2), audio=np.zeros(DIM))
+
+
+@pytest.mark.parametrize("model", ["aott", "r50_aotl", "r50_deaotl"])
+def test_audio_insert_reads_network_and_kind_of_sound_from_the_weights(model: str) -> None:
+    from coprop_plugin.propagators.aot.with_audio import AudioInsertPropagator, fitting_model
+
+    state = weights(model, trained=False, heard="logmel")
+    assert fitting_model(state) == model
+    assert AudioInsertPropagator(checkpoint=state, device="cpu").name == model
+    with pytest.raises(CoPropError, match="hold no audio insert"):
+        AudioInsertPropagator(checkpoint=scenes.weights(model))
+    with pytest.raises(CoPropError, match="It was trained with 'vggish'"):
+        AudioInsertPropagator(checkpoint=weights(model, trained=False, heard="vggish"))

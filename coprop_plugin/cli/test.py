@@ -61,16 +61,30 @@ def end_of_rank(code: int) -> int:
 
 
 def table(metrics: Mapping[str, float]) -> str:
-    """Each metric once: the base model's number, and beside it the number of each hook, under the hook's prefix."""
+    """Each metric once: the base model's number, and beside it the number of each hook, under the hook's prefix.
+
+    Shares are percent, as mmseg's own numbers are; errors in frames or seconds say so.
+    """
     prefixes = list(dict.fromkeys(p for p, _, name in (key.partition("/") for key in metrics) if name in metrics))
     refined = {f"{prefix}/{name}" for prefix in prefixes for name in metrics}
     names = [name for name in metrics if name not in refined]
     width = max(map(len, ("metric", *names)))
-    lines = [f"{'metric':<{width}}{'base':>12}" + "".join(f"{prefix:>12}" for prefix in prefixes)]
+    lines = [f"{'metric':<{width}}{'base':>12}" + "".join(f"{prefix:>12}" for prefix in prefixes) + "  unit"]
     for name in names:
         values = [metrics[name], *(metrics.get(f"{prefix}/{name}", math.nan) for prefix in prefixes)]
-        lines.append(f"{name:<{width}}" + "".join(f"{'-' if math.isnan(v) else f'{v:.4f}':>12}" for v in values))
+        scale, unit = _unit(name)
+        cells = "".join(f"{'-' if math.isnan(v) else f'{scale * v:.2f}':>12}" for v in values)
+        lines.append(f"{name:<{width}}{cells}  {unit}")
     return "\n".join(lines)
+
+
+def _unit(name: str) -> tuple[float, str]:
+    """By what a number of a protocol (``avsbench/M_J``) is multiplied, and its unit; mmseg's own are percent already."""
+    if "/" not in name:
+        return 1.0, "%"
+    if name.endswith("_frames"):
+        return 1.0, "frames"
+    return (1.0, "s") if name.endswith("_s") else (100.0, "%")
 
 
 def is_first_process() -> bool:

@@ -125,8 +125,10 @@ def make_guide(
             )
         return None
     dim, context = insert.audio_dim, int(insert.context_frames)
-    if audio is None and insert.heard == "logmel":
-        audio = "logmel"  # needs nothing that the caller would have to bring
+    if audio is None and (insert.heard == "logmel" or (insert.heard != "any" and checkpoint is not None)):
+        audio = insert.heard  # as it was trained
+    elif audio is None and checkpoint is not None:
+        audio = "vggish"
     if callable(audio):
         return AudioGuide(audio, dim=dim, context_frames=context)
     if audio == "logmel":
