@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..pictures import Swing
 
 _SOLID = 128  # alpha from which a pixel belongs to an object
 _MARGIN = 0.22  # of the frame's side: how far the photograph goes on beyond each border
+_GRAIN_PX = 64
 _TRIES = 24
 _LEAST_SHOWN = 0.01  # of the frame
 _SHADOW_PAD = 0.12  # of the cut-out's side, around a shadow: it is soft
@@ -38,6 +40,11 @@ class Shadow:
     squash: float
     lean: float
     offset: tuple[float, float]
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """``(256,) uint8``: alpha -> how much light is left, of 255."""
+        return np.rint(255 - self.strength * np.arange(256)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Look:
     Attributes:
         levels: ``(256, 1, 3) uint8`` what becomes of each value of R, G and B.
         blur_px: of the lens (standard deviation), 0 for none.
-        grain: ``(64, 64, 3) float32`` of the sensor, or ``None``.
+        grain: ``(H + _GRAIN_PX, W + _GRAIN_PX, 3) int16`` of the sensor, or ``None``.
         jpeg_quality: of the compression, or ``None``.
     """
 
@@ -129,9 +136,9 @@ class Photo:
                 _darken(frame, item.shadow, item.matrix(time_s, camera), item.rgba.shape[:2])
             rows, columns, patch = _warped(item.rgba, item.matrix(time_s, camera), self.size)
             if patch is not None:
-                under = frame[rows, columns]
-                clear = 255 - patch[..., 3:].astype(np.uint16)
-                under[:] = patch[..., :3] + ((under * clear + 127) // 255).astype(np.uint8)
+                clear = cv2.cvtColor(cv2.bitwise_not(patch[..., 3]), cv2.COLOR_GRAY2RGB)
+                under = cv2.multiply(frame[rows, columns], clear, scale=1 / 255)
+                frame[rows, columns] = cv2.add(under, cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB))
         return self._seen(frame, time_s)
 
     def _seen(self, frame: np.ndarray, time_s: float) -> np.ndarray:
@@ -143,10 +150,9 @@ class Photo:
         frame = cv2.LUT(frame, self.look.levels)
         if self.look.grain is not None:
             # Another part of the grain at every moment, by a formula of time.
-            shift = int(time_s * 9973) * 37 % 64, int(time_s * 7919) * 29 % 64
-            grain = np.roll(self.look.grain, shift, axis=(0, 1))
-            repeats = (-(-self.size[0] // 64), -(-self.size[1] // 64), 1)
-            frame = cv2.add(frame, np.tile(grain, repeats)[: self.size[0], : self.size[1]], dtype=cv2.CV_8U)
+            top, left = int(time_s * 9973) * 37 % _GRAIN_PX, int(time_s * 7919) * 29 % _GRAIN_PX
+            grain = self.look.grain[top : top + self.size[0], left : left + self.size[1]]
+            frame = cv2.add(frame, grain, dtype=cv2.CV_8U)
         if self.look.jpeg_quality is not None:
             _, coded = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.look.jpeg_quality])
             decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
@@ -198,7 +204,7 @@ def draw_photo(
         Swing(0, rng.uniform(0, 0.04) * side, rng.uniform(0.03, 0.1), float(rng.random())),
         Swing(1.03, rng.uniform(0, 0.05), rng.uniform(0.03, 0.09), float(rng.random())),
     )
-    seen = _draw_look(look)
+    seen = _draw_look(look, size)
     sun = float(look.uniform(-0.9, 0.9))
     best, best_area = None, -1.0
     for _ in range(_TRIES):
@@ -277,6 +283,8 @@ def _draw_shadow(rng: np.random.Generator, alpha: np.ndarray, sun: float) -> Sha
 
 
 def _darken(frame: np.ndarray, shadow: Shadow, matrix: np.ndarray, shape: tuple[int, int]) -> None:
+    import cv2
+
     height = shape[0]
     pad = (shadow.alpha.shape[0] - height) // 2
     # In the cut-out's own places: squashed towards its foot, its top to the side.
@@ -290,9 +298,8 @@ def _darken(frame: np.ndarray, shadow: Shadow, matrix: np.ndarray, shape: tuple[
     unpadded = np.array([[1, 0, -pad], [0, 1, -pad], [0, 0, 1.0]])
     rows, columns, alpha = _warped(shadow.alpha, matrix @ laid @ unpadded, frame.shape[:2])
     if alpha is not None:
-        kept = 256 - (alpha.astype(np.uint16) * round(shadow.strength * 256) >> 8)
-        under = frame[rows, columns]
-        under[:] = (under * kept[..., None] >> 8).astype(np.uint8)
+        kept = cv2.cvtColor(cv2.LUT(alpha, shadow.kept), cv2.COLOR_GRAY2RGB)
+        frame[rows, columns] = cv2.multiply(frame[rows, columns], kept, scale=1 / 255)
 
 
 def _warped(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice, np.ndarray | None]:
@@ -338,10 +345,14 @@ def _crop(rng: np.random.Generator, photograph: np.ndarray, size: tuple[int, int
     )
 
 
-def _draw_look(rng: np.random.Generator) -> Look:
+def _draw_look(rng: np.random.Generator, size: tuple[int, int]) -> Look:
     gamma, gains = rng.uniform(0.8, 1.25), rng.uniform(0.92, 1.08, 3) * rng.uniform(0.85, 1.1)
     levels = np.clip(255 * (np.arange(256)[:, None] / 255) ** gamma * gains + 0.5, 0, 255).astype(np.uint8)
     blur_px = float(rng.uniform(0.4, 1.1)) if rng.random() < 0.5 else 0.0
-    grain = rng.normal(0, rng.uniform(1, 5), (64, 64, 3)).astype(np.float32) if rng.random() < 0.5 else None
+    grain = None
+    if rng.random() < 0.5:
+        tile = np.rint(rng.normal(0, rng.uniform(1, 5), (_GRAIN_PX, _GRAIN_PX, 3))).astype(np.int16)
+        repeats = (1 - -size[0] // _GRAIN_PX, 1 - -size[1] // _GRAIN_PX, 1)
+        grain = np.tile(tile, repeats)[: size[0] + _GRAIN_PX, : size[1] + _GRAIN_PX]
     quality = int(rng.integers(50, 96)) if rng.random() < 0.7 else None
     return Look(levels[:, None], blur_px, grain, quality)
