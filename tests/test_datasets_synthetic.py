@@ -210,7 +210,7 @@ def scene_of(**changes) -> Scene:
     [
         ({"sounding": np.ones((2, 2), bool)}, r"\(T, O\) = \(2, 1\)"),
         ({"object_class": {0: 3}}, "object ids are integers from 1 on"),
-        ({"object_class": {7: 0}}, "class ids are distinct integers from 1 on"),
+        ({"object_class": {7: 0}}, "class ids are distinct integers from 1 to 32767"),
         ({"instances": np.zeros((4, 4))}, r"instances are \(T, H, W\)"),
         ({"labelling": "binry"}, "Did you mean 'binary'"),
     ],

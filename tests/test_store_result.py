@@ -121,7 +121,7 @@ def test_score_files_carry_no_date(tmp_path: Path) -> None:
         ({"kind": np.array(["logit"])}, "items of type <U5"),
         ({"kind": np.zeros(1000, np.uint8)}, "its kind or its class_ids are damaged"),
         ({"class_ids": np.array([np.nan])}, "its kind or its class_ids are damaged"),
-        ({"class_ids": np.array([0, 1])}, "class ids are distinct integers from 1 on"),
+        ({"class_ids": np.array([0, 1])}, "class ids are distinct integers from 1 to 32767"),
         ({"class_ids": np.array([1, 2, 3])}, r"3 classes have 4 channels with the background first"),
         ({"scores": np.zeros((2, 3, 4, 5), int)}, r"float32 or float16 frames, not int64 \(2, 3, 4, 5\)"),
         ({"scores": np.zeros((2, 3), np.float32)}, r"float32 or float16 frames, not float32 \(2, 3\)"),
