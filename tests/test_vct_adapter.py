@@ -114,7 +114,7 @@ def test_jpeg_changes_avss_frames_alone() -> None:
     plain = resize_bilinear(clip.frames, (128, 128))
     for variant, same in (("s4", True), ("ms3", True), ("avss", False)):
         assert np.array_equal(adapter_of(variant).resized(clip, [0]), plain) == same
-    with pytest.raises(CoPropError, match=r"unknown frames 'raw'\. Allowed: published, clean"):
+    with pytest.raises(CoPropError, match=r"frames.*published.*clean"):
         adapter_of(frames="raw")
 
 
@@ -146,10 +146,10 @@ def test_maskige_matters_and_is_told() -> None:
     clip, truth = clip_of(2), Prediction.from_labels(np.zeros((2, 224, 224), np.int16))
     drawn, grey = adapter_of().predict(clip), adapter_of(maskige="grey").predict(clip)
     assert np.abs(drawn.frame(0) - grey.frame(0)).max() > 0.01 * np.abs(drawn.frame(0)).max()
-    (note,) = cp.score(grey, truth, protocol="vct")["about"]["notes"]
+    (note,) = cp.score(grey, truth, protocol="vct").about["notes"]
     assert "all grey" in note and "NOT the published" in note
-    assert "squares" in cp.score(drawn, truth, protocol="vct")["about"]["notes"][0]
-    assert "notes" not in cp.score(truth, truth, protocol="vct")["about"]
+    assert "squares" in cp.score(drawn, truth, protocol="vct").about["notes"][0]
+    assert "notes" not in cp.score(truth, truth, protocol="vct").about
 
 
 # sizes

@@ -223,8 +223,8 @@ def test_wrong_arrays_are_named(masks: np.ndarray, message: str, tmp_path: Path,
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
+        ("[", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("{}", "each with a 'segmentation'"),
         ('[{"segmentation": [[0, 0, 1, 1]]}]', "polygons are not read"),
         ('[{"segmentation": {"size": [99999, 99999], "counts": [1]}}]', "at most 64000000 pixels"),
