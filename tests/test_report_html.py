@@ -342,3 +342,12 @@ def test_numbers_and_settings_as_text():
     rows = setting_rows({"propagator": {"name": "flow", "empty": {}}, "seed": 3, "long": "x" * 1000})
     assert rows[1:] == [("propagator.empty", "–"), ("propagator.name", "flow"), ("seed", "3")]
     assert rows[0][1].endswith("… (1000 characters)") and len(rows[0][1]) < 450
+
+
+@given(st.integers(41, 500), st.sets(st.integers(0, 499), min_size=1), st.integers(12, 40))
+def test_changed_frames_are_among_the_chosen(num_frames, changed, at_most):
+    changed = sorted({t for t in changed if t < num_frames} or {num_frames // 2})
+    frames = choose_frames(num_frames, [0], at_most=at_most, changed=changed)
+    assert len(frames) == at_most and list(frames) == sorted(set(frames))
+    assert len(set(frames) & set(changed)) >= min(len(changed), at_most // 2 - 2)
+    assert {changed[0], changed[-1]} <= set(frames)

@@ -77,7 +77,12 @@ def report_page(
     shown = [base, refined] if truth is None else [base, refined, truth]
     comparison = compare(base, refined, truth=truth)
     names, colours = content.class_names(comparison.shown, shown), class_colours(comparison.classes)
-    frames = choose_frames(clip.num_frames, control_points.frames, at_most=MAX_STRIP_FRAMES)
+    frames = choose_frames(
+        clip.num_frames,
+        control_points.frames,
+        at_most=MAX_STRIP_FRAMES,
+        changed=[t for t, share in enumerate(comparison.changed) if share > 0],
+    )
     page = render(
         "report.html.j2",
         title=title or clip.clip_id,
@@ -101,10 +106,9 @@ def report_page(
         max_segment_rows=content.MAX_SEGMENT_ROWS,
         scores=score_rows(scores),
         settings=setting_rows(settings or {}),
-        origin=control_points.origin,
         iou_rule=FRAME_IOU_RULE,
         min_area=MIN_AREA_SHARE,
-        notes=tuple(dict.fromkeys((*clip.notes, *notes))),
+        notes=tuple(dict.fromkeys((*clip.notes, *control_points.origin.notes, *notes))),
     )
     return Page(page)
 

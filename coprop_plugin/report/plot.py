@@ -53,7 +53,7 @@ def plot(result: Result, *, clip: Clip | None = None, at_most: int = 8) -> Figur
     roles = {"after": result.prediction}
     if result.base_frames is None:
         roles = {"before": result.base, **roles}
-    frames = choose_frames(clip.num_frames, result.control_points.frames, at_most=at_most)
+    frames = choose_frames(clip.num_frames, result.control_points.frames, at_most=at_most, changed=result.changed)
     figure = Shown(figsize=(1.6 * max(len(frames), 4), 1.4 + 1.3 * len(roles)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1 + len(roles), len(frames))

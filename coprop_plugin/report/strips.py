@@ -41,17 +41,29 @@ class Picture:
     height_px: int
 
 
-def choose_frames(num_frames: int, points: Sequence[int], *, at_most: int) -> tuple[int, ...]:
-    """Every frame if they are few; else those on both sides of control points, and the middles of the widest gaps."""
+def choose_frames(
+    num_frames: int, points: Sequence[int], *, at_most: int, changed: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """Every frame if they are few; else frames that changed, frames on both sides of control points, and the middles
+    of the widest gaps.
+
+    Up to half of the places are for changed frames, spread over all that there are: they are what a reader looks for.
+    """
     if num_frames <= at_most:
         return tuple(range(num_frames))
-    picked = np.unique(np.linspace(0, len(points) - 1, max(1, at_most // 3)).round().astype(int))
-    chosen = {t for i in picked for t in (points[i] - 1, points[i]) if t >= 0} | {0, num_frames - 1}
+    chosen = {0, num_frames - 1} | {changed[i] for i in _spread(len(changed), at_most // 2 - 2)}
+    for i in _spread(len(points), max(1, at_most // 6 if changed else at_most // 3)):
+        chosen |= {t for t in (points[i] - 1, points[i]) if t >= 0 and len(chosen) < at_most}
     while len(chosen) < at_most:
         ordered = np.array(sorted(chosen))
         widest = int(np.diff(ordered).argmax())
         chosen.add(int(ordered[widest] + ordered[widest + 1]) // 2)
     return tuple(sorted(chosen))
+
+
+def _spread(count: int, at_most: int) -> list[int]:
+    """Up to ``at_most`` places of ``count``, the first and the last among them."""
+    return sorted({round(float(x)) for x in np.linspace(0, count - 1, max(1, min(count, at_most)))}) if count else []
 
 
 def masked_pictures(
