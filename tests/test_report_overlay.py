@@ -128,3 +128,28 @@ def test_strip_has_a_row_for_each_prediction():
     assert np.array_equal(three[-196:-100, 64:], three[-96:, 64:])  # after equals the truth
     part = before_after_strip(clip, empty, masks, frames=(2, 3))
     assert np.array_equal(part[:, 64:], two[:, 64 + 2 * 132 :])
+
+
+def test_the_video_plays_at_its_own_rate_and_fits_a_page(tmp_path):
+    from media_clips import number_of, tone, write_clip
+
+    from coprop_plugin.media.backend import probe
+    from coprop_plugin.media.reader import read_clip
+    from coprop_plugin.media.video import VideoFile
+    from coprop_plugin.report.overlay import MAX_WIDTH_PX, overlay_panels, pictures_a_frame, write_overlay
+    from coprop_plugin.structures import Prediction
+
+    clip = read_clip(write_clip(tmp_path / "a.mp4", num_frames=50, sounds=[tone(2.0)]), sampling="avsbench")
+    masks = Prediction.from_labels(np.zeros((2, 12, 24), np.uint8))
+    held = pictures_a_frame(clip, least_hz=10)
+    assert held == 25
+    panels = list(overlay_panels(clip, {"prediction": masks}, None, colours={}, held=held))
+    small = [p[:: panels[0].shape[0] // 48, :: panels[0].shape[1] // 96][:48, :96] for p in panels]
+    assert [number_of(p) for p in small] == list(range(50))
+    wide = read_clip(
+        write_clip(tmp_path / "w.mp4", num_frames=50, size=(96, 2400), sounds=[tone(2.0)]), sampling="avsbench"
+    )
+    write_overlay(tmp_path / "o.mp4", wide, masks, base=masks)
+    stream = probe(tmp_path / "o.mp4", "mp4")
+    assert stream.size[1] <= MAX_WIDTH_PX == 1280 and len(stream.timeline) == 50
+    assert VideoFile(stream).frame(49).shape[1] <= 1280

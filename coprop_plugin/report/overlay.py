@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -19,9 +20,11 @@ from .drawing import DARK, LIGHT, below, beside, caption, fit, mark_column, pale
 
 IGNORED_COLOUR: RGB = (150, 150, 150)
 OPACITY = 0.45
+EDGE_S = 2e-3  # a frame that begins with a window belongs to it
 PLAY_HEAD_HZ = 10  # frames are repeated so often that the play head moves smoothly
 PANEL_HEIGHT_PX = (240, 720)
-MAX_PANEL_WIDTH_PX = 1920
+MAX_WIDTH_PX = 1280  # of all panels side by side
+MAX_PICTURES_HZ = 30
 
 
 def overlay(
@@ -118,7 +121,7 @@ def write_overlay(
             f"clip '{clip.clip_id}' has {clip.num_frames} frames, the control points {len(control_points)}."
         )
     rate_hz = clip.time_base.sampling.rate_hz
-    held = 1 if control_points is None else math.ceil(PLAY_HEAD_HZ / rate_hz)
+    held = pictures_a_frame(clip, least_hz=0 if control_points is None else PLAY_HEAD_HZ)
     colours = class_colours(compare(base or prediction, prediction).classes) if colours is None else colours
     frames = overlay_panels(clip, roles, control_points, held=held, colours=colours)
     write_video(path, frames, rate_hz=rate_hz * held, sound=clip.sound)
@@ -134,23 +137,48 @@ def overlay_panels(
 ) -> Iterator[np.ndarray]:
     """Predictions side by side under their names, one ``(H, W, 3) uint8`` picture a frame.
 
-    With control points a strip of the sound lies below, and each picture comes ``held`` times as a play head moves on.
+    Each frame of the clip comes as ``held`` pictures: the video's own frames while its sound is heard, where the clip
+    knows them, all under the one mask that stands for that time. With control points a strip of the sound lies below,
+    over which a play head moves.
     """
-    height_px, width_px = panel_size(clip.size)
+    height_px, width_px = panel_size(clip.size, panels=len(roles))
     total_px = width_px * len(roles) + 4 * (len(roles) - 1)
     strip = None if control_points is None else _marked_strip(clip, control_points, total_px)
     names = [caption(name, width_px=width_px, height_px=24, theme=DARK) for name in roles] if len(roles) > 1 else []
     for t in range(clip.num_frames):
-        frame = fit(clip.frames[t], (height_px, width_px))
-        panels = [overlay(frame, p.label_map(t), colours=colours) for p in roles.values()]
-        rows = [beside(row, gap_px=4, theme=DARK) for row in (names, panels) if row]
-        if strip is None:
+        labels = [p.label_map(t) for p in roles.values()]
+        for i, frame in enumerate(_shown_during(clip, t, held)):
+            small = fit(frame, (height_px, width_px))
+            panels = [overlay(small, shown, colours=colours) for shown in labels]
+            rows = [beside(row, gap_px=4, theme=DARK) for row in (names, panels) if row]
+            if strip is not None:
+                played = strip.copy()
+                mark_column(played, int((t + (i + 0.5) / held) / clip.num_frames * total_px), DARK.ink)
+                rows.append(played)
             yield below(rows, gap_px=0, theme=DARK)
-            continue
-        for repeat in range(held):
-            played = strip.copy()
-            mark_column(played, int((t + (repeat + 0.5) / held) / clip.num_frames * total_px), DARK.ink)
-            yield below([*rows, played], gap_px=0, theme=DARK)
+
+
+def pictures_a_frame(clip: Clip, *, least_hz: float) -> int:
+    """How many pictures stand for a frame of the clip: as many as the video shows meanwhile, at most MAX_PICTURES_HZ."""
+    rate_hz = float(clip.time_base.sampling.rate_hz)
+    most = max(1, int(MAX_PICTURES_HZ / rate_hz))
+    shown = 0 if clip.between is None else sum(1 for _ in islice(_window(clip, 0), most))
+    return max(1, shown, math.ceil(least_hz / rate_hz))
+
+
+def _window(clip: Clip, t: int) -> Iterator[np.ndarray]:
+    """The video's own frames that begin while the sound of a frame of the clip is heard."""
+    start_s, stop_s = map(float, clip.time_base.sound_window_s[t])
+    return iter(()) if clip.between is None else iter(clip.between(start_s - EDGE_S, stop_s - EDGE_S))
+
+
+def _shown_during(clip: Clip, t: int, held: int) -> Iterator[np.ndarray]:
+    """``held`` pictures: the video's frames in order, the last one as long as it takes; else the clip's own frame."""
+    frame: np.ndarray | None = None
+    following = _window(clip, t)
+    for _ in range(held):
+        frame = next(following, frame)
+        yield clip.frames[t] if frame is None else frame
 
 
 def _marked_strip(clip: Clip, control_points: ControlPoints, width_px: int) -> np.ndarray:
@@ -160,10 +188,10 @@ def _marked_strip(clip: Clip, control_points: ControlPoints, width_px: int) -> n
     return strip
 
 
-def panel_size(size: tuple[int, int]) -> tuple[int, int]:
+def panel_size(size: tuple[int, int], *, panels: int = 1) -> tuple[int, int]:
     """Height and width of a panel of the video: the frame's shape, of a size to play, with even sides."""
     scale = min(max(size[0], PANEL_HEIGHT_PX[0]), PANEL_HEIGHT_PX[1]) / size[0]
-    scale = min(scale, MAX_PANEL_WIDTH_PX / size[1])
+    scale = min(scale, ((MAX_WIDTH_PX - 4 * (panels - 1)) // panels - 1) / size[1])
     return 2 * max(1, round(scale * size[0] / 2)), 2 * max(1, round(scale * size[1] / 2))
 
 
