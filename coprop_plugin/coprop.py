@@ -45,7 +45,7 @@ class CoProp:
     def __init__(
         self,
         *,
-        control_points: Any = "changepoint",
+        control_points: Any = "boundary",
         propagator: Any = "flow",
         fusion: Any = "consensus",
         max_segment_frames: int = MAX_SEGMENT_FRAMES,

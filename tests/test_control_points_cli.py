@@ -32,7 +32,7 @@ def test_points_of_a_sound_alone(sound_file: Path, capsys: pytest.CaptureFixture
     out = sound_file.with_name("points.json")
     assert main(["points", str(sound_file), "-o", str(out)]) == 0
     told = capsys.readouterr().out
-    assert "made [1]: 5 frames, sampling avsbench, control points by changepoint" in told
+    assert "made [1]: 5 frames, sampling avsbench, control points by boundary" in told
     assert "0 to 1" in told and "0.00 to 2.00 s" in told and "silent" in told
     assert "the last 0.40 s of the sound belong to no frame" in told
     points = read_control_points(out)
@@ -191,7 +191,7 @@ def test_the_study_of_sound_files(sound_file: Path, capsys: pytest.CaptureFixtur
     arguments = ["study", "control-points", "--recordings", str(sound_file.parent), "--events", str(events), "--json"]
     assert main(arguments) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert rows[0]["generator"] == "changepoint" and rows[0]["F1@0"] == rows[0]["exact_list"] == 1
+    assert rows[0]["generator"] == "boundary" and rows[0]["F1@0"] == rows[0]["exact_list"] == 1
     events.write_text(json.dumps({"files": {"../other.wav": {}}}))
     assert main(arguments) == 2 and "other.wav" in capsys.readouterr().err
 

@@ -251,7 +251,7 @@ def test_the_report_shows_the_truth_scores_and_settings(data: Path, tmp_path: Pa
     )
     assert read_result(folder).manifest["configuration"] == {
         "hook": "CoPropHook",
-        "control_points": "changepoint",
+        "control_points": "boundary",
         "propagator": "flow",
         "fusion": {"type": "Replace"},
         "base": "labels",

@@ -312,7 +312,7 @@ def test_a_whole_benchmark_takes_the_same_words(tmp_path: Path, capsys: pytest.C
     assert main([*words, "--control-points", "rcpg"]) == 2
     assert "preds" in capsys.readouterr().err  # the model is looked at when the plan is made, after the folders
     assert main(words) == 2
-    assert "belong to --control-points rcpg, not to 'changepoint'" in capsys.readouterr().err
+    assert "belong to --control-points rcpg, not to 'boundary'" in capsys.readouterr().err
 
 
 def test_other_options_of_no_back_end_are_told(tmp_path: Path) -> None:

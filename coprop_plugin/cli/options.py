@@ -95,8 +95,8 @@ def add_generator(group: Any) -> None:
     group.add_argument(
         "--control-points",
         metavar="NAME[:k=v,…]",
-        default="changepoint",
-        help=f"generator (default: changepoint), or file:path=points.json; {names_of('control_points')}",
+        default="boundary",
+        help=f"generator (default: boundary), or file:path=points.json; {names_of('control_points')}",
     )
 
 

@@ -36,7 +36,7 @@ class CoPropHook(RefiningHook):
     def __init__(
         self,
         *,
-        control_points: Any = "changepoint",
+        control_points: Any = "boundary",
         propagator: Any = "flow",
         fusion: Any = "consensus",
         **options: Any,

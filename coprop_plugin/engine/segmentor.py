@@ -42,7 +42,7 @@ class CoPropSegmentor(BaseModel):
         segmentor: Any,
         *,
         classes: Sequence[str] = ("background", "object"),
-        control_points: Any = "changepoint",
+        control_points: Any = "boundary",
         propagator: Any = "flow",
         fusion: Any = "consensus",
         data_preprocessor: Any = None,
