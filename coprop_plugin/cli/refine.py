@@ -13,6 +13,7 @@ from .terminal import console
 if TYPE_CHECKING:
     from ..structures import Clip, Prediction, Result
 
+MAX_WHY_LINES = 12  # on the terminal
 HELP = "Mend the masks of one clip so that they start and stop with the sound."
 EXAMPLES = """\
   coprop refine video.mp4 --masks preds/ -o out/
@@ -118,6 +119,7 @@ def render(result: Result, clip: Clip, rows: list[dict[str, Any]], out: Path, *,
             "origin": result.control_points.origin.generator,
             "changed_frames": list(result.changed),
             "notes": list(result.notes),
+            "why": list(result.why),
             "scores": rows,
             "out": str(out),
         }
@@ -131,6 +133,10 @@ def render(result: Result, clip: Clip, rows: list[dict[str, Any]], out: Path, *,
     terminal.print(segment_table(result.segments, clip))
     for note in result.notes:
         terminal.print(f"note: {note}")
+    for line in result.why[:MAX_WHY_LINES]:
+        terminal.print(f"why: {line}")
+    if len(result.why) > MAX_WHY_LINES:
+        terminal.print(f"why: {len(result.why) - MAX_WHY_LINES} more lines in {out / 'run.json'} and the report")
     changed = ", ".join(map(str, result.changed)) or "none"
     terminal.print(f"{len(result.changed)} of {clip.num_frames} frames changed ({changed})")
     if rows:

@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         scores=_scores(folder),
         settings={**settings, "versions": _section(folder, result.manifest, "versions")},
         notes=_notes(folder, result.manifest, places),
+        why=_lines(folder, result.manifest, "why"),
     )
     say(json.dumps({"report": str(written)}) if args.json else str(written))
     return 0
@@ -135,15 +136,21 @@ def _notes(folder: Path, manifest: Mapping[str, Any], places: Mapping[str, str])
     """What the refinement noted, and each input that is no longer what it was."""
     from ..store import digest
 
-    notes, inputs = manifest.get("notes", []), _section(folder, manifest, "inputs")
-    if not isinstance(notes, list):
-        raise PredictionError(f"{folder}: 'notes' in run.json is no list; the result is damaged.")
+    inputs = _section(folder, manifest, "inputs")
     before = {role: _section(folder, inputs, role).get("digest") for role in places if role in inputs}
     changed = [role for role in before if digest(places[role]) != before[role]]
     return [
-        *map(str, notes),
+        *_lines(folder, manifest, "notes"),
         *(f"The {role} shown here is not the one that was refined: its content differs." for role in changed),
     ]
+
+
+def _lines(folder: Path, manifest: Mapping[str, Any], name: str) -> list[str]:
+    """A list of sentences in the manifest, which anyone may have edited."""
+    lines = manifest.get(name, [])
+    if not isinstance(lines, list):
+        raise PredictionError(f"{folder}: '{name}' in run.json is no list; the result is damaged.")
+    return list(map(str, lines))
 
 
 def _section(folder: Path, manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,16 +39,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         old="--kind",
         dest="kind",
         default="moc",
-        help="which benchmark's clips synthetic ones are like (moc)",
+        help="which benchmark's clips synthetic ones are like: s4, ms3, avss, moc (moc)",
+    )
+    plug_in.add_argument(
+        "--timbres",
+        choices=("drawn", "class"),
+        default="drawn",
+        help="of synthetic clips: every source its own, or one a class, as changepoint was tuned on (drawn)",
+    )
+    plug_in.add_argument(
+        "--labelling",
+        choices=("binary", "semantic"),
+        help="one foreground, or classes (default: semantic for avss and composed clips with classes)",
     )
     plug_in.add_argument("--size", type=int, default=224, help="side of made frames in pixels (224)")
     plug_in.add_argument("--clips", metavar="CLIPS", action="append", help=options.CLIPS_HELP)
     plug_in.add_argument("--composed", metavar="DIR", help="composed clips, NAME.mp4 with NAME.json")
-    plug_in.add_argument("--simulators", metavar="A,B,…", help="faults to compare (default: all)")
+    plug_in.add_argument("--simulators", metavar="A,B,…", help="faults, NAME or NAME:STRENGTH (default: all)")
     flags: dict[str, PartKind] = {"generators": "control_points", "propagators": "propagator", "policies": "fusion"}
     for flag, kind in flags.items():
         plug_in.add_argument(
-            f"--{flag}", metavar="A,B,…", help=f"to compare (default: all that need nothing); {options.names_of(kind)}"
+            f"--{flag}", metavar="A,B,…", help=f"to compare (default: what refine takes); {options.names_of(kind)}"
         )
     plug_in.add_argument("--strengths", metavar="1,2", default="1,2", help="of the faults")
     plug_in.add_argument("--json", action="store_true", help="print JSON")
@@ -84,12 +96,13 @@ def _cases(args: argparse.Namespace) -> Iterator[Case]:
     from ..datasets.made import MadeClips, made_clips
     from ..study.cases import composed_cases, made_cases
 
+    look: dict[str, Any] = {"size": args.size, "timbres": args.timbres, "labelling": args.labelling}
     for text in args.clips or ():
-        yield from made_cases(made_clips(text), size=args.size)
+        yield from made_cases(made_clips(text), **look)
     if args.seeds or not (args.composed or args.clips):
-        yield from made_cases(MadeClips(args.kind, seeds_of(args.seeds or "100-139")), size=args.size)
+        yield from made_cases(MadeClips(args.kind, seeds_of(args.seeds or "100-139")), **look)
     if args.composed:
-        yield from composed_cases(args.composed)
+        yield from composed_cases(args.composed, labelling=args.labelling)
 
 
 def seeds_of(text: str) -> range:
@@ -104,15 +117,16 @@ def _render(told: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(
-        title="alignment_set or alignment_binary@0.5, M_J (published frame IoU of any object), excess flicker; percent, "
-        "mean over clips [95 % paired bootstrap interval of the change]",
+        title=f"{told[0]['clips']} clips, {told[0]['set']}: alignment_set or alignment_binary@0.5, M_J (published frame "
+        "IoU of any object); percent, mean over clips [95 % paired bootstrap interval of the change]; worse: clips that "
+        "lost more than 1 point of M_J [95 % Wilson interval]; tail: mean change of the worst 5 % of the clips",
         box=None,
         pad_edge=False,
         header_style="bold",
     )
     for column in ("base model", "policy", "control points", "propagator"):
         table.add_column(column, no_wrap=True)
-    for column in ("alignment", "change", "best inside", "recovered", "M_J", "change", "flicker", "change"):
+    for column in ("alignment", "change", "best inside", "recovered", "M_J", "change", "worse", "worst", "tail"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in told:
         recovered = row["recovered"]
@@ -124,10 +138,20 @@ def _render(told: list[dict[str, Any]]) -> None:
             "" if recovered is None else f"{recovered:.0f} %",
             f"{row['M_J']:.1f}",
             _change(row.get("M_J change")),
-            f"{row['excess_flicker']:.1f}",
-            _change(row.get("excess_flicker change")),
+            *_harm(row.get("harm")),
         )
-    console(width=180).print(table)
+    terminal = console(width=200)
+    terminal.print(table)
+    harmed = Counter(clip for row in told for clip, _ in row.get("harm", {}).get("harmed", ()))
+    terminal.print("harmed clips (rows): " + (", ".join(f"{c} ({n})" for c, n in harmed.most_common(30)) or "none"))
+
+
+def _harm(told: dict[str, Any] | None) -> tuple[str, str, str]:
+    """Cells of a row: share worse with its interval, worst clip, tail."""
+    if told is None:
+        return "", "", ""
+    share = "{:.0f} % [{:.0f}, {:.0f}]".format(*(100 * told[k] for k in ("worse", "worse_low", "worse_high")))
+    return share, f"{100 * told['worst']:+.1f}", f"{100 * told['tail']:+.1f}"
 
 
 def _change(interval: list[float] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from ..structures import Clip, ControlPoints, Origin, Prediction, Sound, TimeBas
 from .base import ControlPointGenerator
 from .cells import CELLS_PER_S, listen
 from .segmentation import SILENT, Prices, best_segments, change_probabilities, segment_costs
+from .silence import silence_probability
 
 # These two calibrate the confidence, on what the prices were tuned on: without the caution, a change that could lie at
 # any of ten cells of a window would seem ten times as likely as one that could lie at one.
@@ -28,7 +30,7 @@ class ChangePoint(ControlPointGenerator):
 
     The cheapest segmentation of the whole sound, exact up to a minute;
     :class:`~coprop_plugin.control_points.segmentation.Prices` says what is paid. Short pauses of a source are bridged.
-    Fills ``silent`` and ``confidence`` (a calibrated probability).
+    Fills ``silent``, ``confidence`` and ``silence`` (calibrated probabilities).
 
     Args:
         prices: those that shall differ from the tuned ones, by name.
@@ -44,7 +46,11 @@ class ChangePoint(ControlPointGenerator):
         times_s = changes / CELLS_PER_S
         if clip.time_base.duration_s / clip.num_frames < 2 / CELLS_PER_S:
             times_s = np.array([refined_s(clip.sound, int(cell)) for cell in changes])
-        return on_frames(clip.time_base, heard, times_s)
+        points = on_frames(clip.time_base, heard, times_s)
+        called = np.zeros(len(points), bool)
+        for segment in points.segments():
+            called[segment.start : segment.stop] = bool(segment.silent)
+        return replace(points, silence=silence_probability(clip.sound, clip.time_base, called))
 
 
 class Heard(NamedTuple):

@@ -7,7 +7,7 @@ rightly believed object). Everything follows from ``(seed, frame, object)``: fra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -15,9 +15,9 @@ import numpy as np
 
 from ..errors import CoPropError, unknown_name
 from ..structures import FrameStack, Prediction
+from . import beliefs, faults
 from .scene import Scene
 
-FLICKER_SHARE = 0.15
 _EDGE_PX = 1.5  # how soft edges are: the score's scale in pixels of distance
 _CONTOUR_SHARE = 0.055  # standard deviation of the contour, in radii of the object; gives an IoU of about 0.9
 _COARSE_SHARE = 0.1  # smoothing, and dilation or erosion, of `coarse`, in radii and strength
@@ -39,7 +39,20 @@ def simulate(scene: Scene, name: str, *, strength: float = 1, seed: int = 0) -> 
     ignore_sound   1: all visible objects whenever anything sounds; 2: in silence as well
     leak           k objects that are silent at some time are kept throughout
     coarse         contours smoothed, and dilated or eroded (an object's own sign), by 0.1 k radii
+    drop_touching  k frames lack one of the sounding objects, where two touch if any do
+    wrong_object   in k segments the sounding objects are taken for others
+    together       k frames show nothing, k others all visible objects
+    split          a gap runs through the masks of a share 0.3 k of the frames
+    merge          bridges join near regions in a share 0.3 k of the frames
+    jitter         contours breathe from frame to frame
+    partial        one side of what is shown is missing in a share 0.3 k of the frames
+    blobs          a disc where nothing is in a share 0.3 k of the frames
+    fade           masks shrink over k frames towards the ends of what is shown
+    resolution     half of the frames are drawn on a grid of 8 k pixels
+    confusion      classes take each other's masks in a share 0.3 k of the frames
     ============== ====================================================================================
+
+    From ``drop_touching`` on they are *unmodelled*: no policy knows of them, and nothing is fitted on them.
 
     Args:
         scene: what is true.
@@ -55,7 +68,7 @@ def simulate(scene: Scene, name: str, *, strength: float = 1, seed: int = 0) -> 
         CoPropError: an unknown name, or a strength that means nothing to it.
     """
     believed = believed_states(scene, name, strength=strength, seed=seed)
-    painter = _Painter(scene, believed, seed, name != "perfect", float(strength) if name == "coarse" else 0.0)
+    painter = _Painter(scene, believed, seed, name, float(strength))
     scores = FrameStack(
         painter.scores,
         num_frames=scene.num_frames,
@@ -72,7 +85,7 @@ def believed_states(scene: Scene, name: str, *, strength: float = 1, seed: int =
     if seed < 0:
         raise CoPropError(f"{name}: needs a seed from 0 on, got {seed}.")
     believe = find_simulator(name, strength).believe
-    return believe(scene.sounding, strength, np.random.default_rng((seed, len(scene.sounding))))
+    return believe(scene, strength, np.random.default_rng((seed, len(scene.sounding))))
 
 
 def find_simulator(name: str, strength: float) -> Simulator:
@@ -91,67 +104,40 @@ def find_simulator(name: str, strength: float) -> Simulator:
     return rule
 
 
-Believe = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
-
-
-def _truth(sounding: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return sounding
-
-
-def _lag(sounding: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return sounding[np.maximum(np.arange(len(sounding)) - int(strength), 0)]
-
-
-def _linger(sounding: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    believed = sounding.copy()
-    for k in range(1, min(int(strength), len(sounding) - 1) + 1):
-        believed[k:] |= sounding[:-k]
-    return believed
-
-
-def _early(sounding: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _linger(sounding[::-1], strength, rng)[::-1]
-
-
-def _flicker(sounding: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    toggled = rng.permutation(sounding.size)[: round(FLICKER_SHARE * strength * sounding.size)]
-    believed = sounding.copy()
-    believed.flat[toggled] ^= True
-    return believed
-
-
-def _ignore_sound(sounding: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    anything = sounding.any(axis=1, keepdims=True) if strength < 2 else np.ones((len(sounding), 1), bool)
-    return np.broadcast_to(anything, sounding.shape).copy()
-
-
-def _leak(sounding: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    silent = np.flatnonzero(~sounding.all(axis=0))
-    believed = sounding.copy()
-    believed[:, rng.permutation(silent)[: int(strength)]] = True
-    return believed
-
-
 @dataclass(frozen=True)
 class Simulator:
-    """One error: which states it believes, and what its strength counts."""
+    """One error: which states it believes, what its strength counts, and how it draws wrongly."""
 
-    believe: Believe
+    believe: beliefs.Believe
     unit: str
     most: float
     whole: bool = True
+    fault: faults.Fault | None = None
 
 
+_HITS = ("shares of 0.3", 1 / faults.HIT_SHARE, False)
 SIMULATORS: dict[str, Simulator] = {
-    "perfect": Simulator(_truth, "(it has no effect)", 1000),
-    "lag": Simulator(_lag, "frames", 1000),
-    "linger": Simulator(_linger, "frames", 1000),
-    "early": Simulator(_early, "frames", 1000),
-    "flicker": Simulator(_flicker, "shares of 0.15", 1 / FLICKER_SHARE, whole=False),
-    "ignore_sound": Simulator(_ignore_sound, "steps", 2),
-    "leak": Simulator(_leak, "objects", 1000),
-    "coarse": Simulator(_truth, "tenths of a radius", 4, whole=False),
+    "perfect": Simulator(beliefs.truth, "(it has no effect)", 1000),
+    "lag": Simulator(beliefs.lag, "frames", 1000),
+    "linger": Simulator(beliefs.linger, "frames", 1000),
+    "early": Simulator(beliefs.early, "frames", 1000),
+    "flicker": Simulator(beliefs.flicker, "shares of 0.15", 1 / beliefs.FLICKER_SHARE, whole=False),
+    "ignore_sound": Simulator(beliefs.ignore_sound, "steps", 2),
+    "leak": Simulator(beliefs.leak, "objects", 1000),
+    "coarse": Simulator(beliefs.truth, "tenths of a radius", 4, whole=False),
+    "drop_touching": Simulator(beliefs.drop_touching, "frames", 1000),
+    "wrong_object": Simulator(beliefs.wrong_object, "segments", 1000),
+    "together": Simulator(beliefs.together, "pairs of frames", 1000),
+    "split": Simulator(beliefs.truth, *_HITS, faults.split),
+    "merge": Simulator(beliefs.truth, *_HITS, faults.merge),
+    "jitter": Simulator(beliefs.truth, "fifths of a depth", 4, False, faults.jitter),
+    "partial": Simulator(beliefs.truth, *_HITS, faults.partial),
+    "blobs": Simulator(beliefs.truth, *_HITS, faults.blobs),
+    "fade": Simulator(beliefs.truth, "frames", 1000, True, faults.fade),
+    "resolution": Simulator(beliefs.truth, "grids of 8 pixels", 8, False, faults.resolution),
+    "confusion": Simulator(beliefs.truth, *_HITS, faults.confusion),
 }
+UNMODELLED = tuple(SIMULATORS)[tuple(SIMULATORS).index("drop_touching") :]
 
 
 @dataclass(frozen=True)
@@ -161,21 +147,24 @@ class _Painter:
     scene: Scene
     believed: np.ndarray
     seed: int
-    rough: bool
-    coarse: float
+    name: str
+    strength: float
 
     def scores(self, t: int) -> np.ndarray:
         """``(K+1, H, W) float32`` probabilities of frame t."""
         class_ids = self.scene.class_ids
         heights = np.full((len(class_ids) + 1, *self.scene.size), -_FAR_PX, np.float32)
         confidence = np.ones(len(heights), np.float32)
-        if self.rough:
+        if self.name != "perfect":
             self._draw(t, heights, confidence)
         else:
             labels = self.scene.label_map(t)
             for channel, class_id in enumerate(class_ids, start=1):
                 heights[channel] = signed_distance(labels == class_id)
         np.clip(heights, -_FAR_PX, _FAR_PX, out=heights)
+        if fault := SIMULATORS[self.name].fault:
+            rng = np.random.default_rng((self.seed, t, zlib.crc32(self.name.encode())))
+            heights[1:] = fault(heights, faults.Moment(self.strength, rng, self._run(t)))[1:].clip(-_FAR_PX, _FAR_PX)
         heights[0] = -heights[1:].max(axis=0)
         return soft_labels(heights, confidence)
 
@@ -192,7 +181,7 @@ class _Painter:
     def _height(self, mask: np.ndarray, t: int, object_id: int) -> np.ndarray:
         """Signed distance to the object's contour as this model draws it: positive inside, in pixels."""
         radius = float(np.sqrt(mask.sum() / np.pi))
-        reach = _COARSE_SHARE * self.coarse * radius
+        reach = _COARSE_SHARE * self.strength * radius if self.name == "coarse" else 0.0
         if reach:
             mask = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), reach) > 0.5
             reach *= self._rng(object_id, None).choice((-1.0, 1.0))
@@ -200,6 +189,12 @@ class _Painter:
         error = self._noise(object_id, None) + self._noise(object_id, t)
         error *= np.float32(max(0.5, _CONTOUR_SHARE * radius) / 2**0.5)
         return signed_distance(mask) + (error + np.float32(reach))
+
+    def _run(self, t: int) -> int:
+        """Frames to the nearer end of the run around frame t in which the same objects are shown."""
+        same = (self.believed == self.believed[t]).all(axis=1)
+        before, after = np.flatnonzero(~same[:t][::-1]), np.flatnonzero(~same[t:])
+        return int(min(before[0] if len(before) else len(same), after[0] - 1 if len(after) else len(same)))
 
     def _noise(self, object_id: int, t: int | None) -> np.ndarray:
         """``(H, W) float32`` of about unit variance, smooth over about a fourteenth of the frame."""

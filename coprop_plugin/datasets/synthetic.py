@@ -24,10 +24,11 @@ from .timbre import RATE_HZ, SoundEvent, mix
 
 Onsets = Literal["grid", "free"]
 Bed = Literal["drawn", "none"]
+Timbres = Literal["class", "drawn"]
 
 
 class _Stream(IntEnum):
-    CAST, STATES, TIMES, MOTION, LOOK, SOUND = range(6)
+    CAST, STATES, TIMES, MOTION, LOOK, SOUND, VOICES = range(7)
 
 
 class Renders(Protocol):
@@ -62,6 +63,7 @@ def make_clip(
     semantic: bool = True,
     onsets: Onsets = "grid",
     bed: Bed = "drawn",
+    timbres: Timbres = "class",
     between_hz: int = 12,
 ) -> SyntheticClip:
     """A deterministic clip.
@@ -76,6 +78,8 @@ def make_clip(
         onsets: whether sounds change where a frame's window begins, or up to a quarter of a window away from there
             (the frame that a change belongs to is the same).
         bed: whether a bed of noise is drawn (in 60 % of the clips, -60 to -46 dB), or silence is digital silence.
+        timbres: ``class``: every class has one, as the default generator was tuned on; ``drawn``: every source has one
+            that it shares with no other, with breaths.
         between_hz: rate of the frames that ``clip.between`` renders on demand.
 
     Raises:
@@ -83,7 +87,7 @@ def make_clip(
     """
     rule = clip_kind(kind)
     num_frames = rule.num_frames if num_frames is None else num_frames
-    _check(seed, num_frames, size, onsets, bed, between_hz)
+    _check(seed, num_frames, size, onsets, bed, timbres, between_hz)
     time_base = TimeBase.of(rule.sampling, num_frames)
 
     def rng(stream: _Stream) -> np.random.Generator:
@@ -94,7 +98,8 @@ def make_clip(
     picture = draw_picture(rng(_Stream.MOTION), rng(_Stream.LOOK), classes, size, time_base.frame_time_s)
     times_s = change_times_s(rng(_Stream.TIMES), time_base, MAX_JITTER if onsets == "free" else 0.0)
     sound_rng = rng(_Stream.SOUND)
-    events = _events(sound_rng, classes, sounding, off_screen, times_s)
+    voices = rng(_Stream.VOICES).integers(1, 1 << 31, len(classes) + 1).tolist() if timbres == "drawn" else None
+    events = _events(sound_rng, classes, sounding, off_screen, times_s, voices or [0] * (len(classes) + 1))
     bed_db = float(sound_rng.uniform(-60, -46)) if bed == "drawn" and sound_rng.random() < 0.6 else None
     samples = mix(sound_rng, events, time_base.duration_s, bed_db)
     name = f"{kind.replace(':', '').replace('/', '-')}_{seed:06d}"
@@ -148,18 +153,20 @@ def _events(
     sounding: np.ndarray,
     off_screen: tuple[int, int, int] | None,
     times_s: np.ndarray,
+    voices: list[int],
 ) -> list[SoundEvent]:
-    """One event a run of frames in which an object sounds; an object keeps its level within 2 dB."""
+    """One event a run of frames in which an object sounds; an object keeps its level within 2 dB, and its voice."""
     events = []
     for column, class_id in enumerate(classes):
         level_db = rng.uniform(-22, -15)
         for start, stop in intervals(sounding[:, column]):
             level = float(level_db + rng.uniform(-1, 1))
-            events.append(SoundEvent(class_id, column + 1, float(times_s[start]), float(times_s[stop]), level))
+            span_s = float(times_s[start]), float(times_s[stop])
+            events.append(SoundEvent(class_id, column + 1, *span_s, level, voices[column]))
     if off_screen is not None:
         class_id, start, stop = off_screen
         level = float(rng.uniform(-30, -22))
-        events.append(SoundEvent(class_id, None, float(times_s[start]), float(times_s[stop]), level))
+        events.append(SoundEvent(class_id, None, float(times_s[start]), float(times_s[stop]), level, voices[-1]))
     return events
 
 
@@ -177,7 +184,9 @@ def frames_between(picture: Renders, rate_hz: int) -> Callable[[float, float], I
     return frames
 
 
-def _check(seed: int, num_frames: int, size: tuple[int, int], onsets: str, bed: str, between_hz: int) -> None:
+def _check(
+    seed: int, num_frames: int, size: tuple[int, int], onsets: str, bed: str, timbres: str, between_hz: int
+) -> None:
     if seed < 0 or num_frames < 1 or between_hz < 1 or len(size) != 2 or min(size) < 32:
         raise CoPropError(
             "a synthetic clip needs a seed from 0 on, at least 1 frame, a between_hz from 1 on and a size of at least "
@@ -187,3 +196,5 @@ def _check(seed: int, num_frames: int, size: tuple[int, int], onsets: str, bed: 
         raise unknown_name("rule of onsets", onsets, ("grid", "free"))
     if bed not in ("drawn", "none"):
         raise unknown_name("bed", bed, ("drawn", "none"))
+    if timbres not in ("class", "drawn"):
+        raise unknown_name("rule of timbres", timbres, ("class", "drawn"))

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 RATE_HZ = 16000
-LOOP_S = 2
+LOOP_S, DRAWN_LOOP_S = 2, 7
 _FADE_S = 0.008
 _ENVELOPE_HZ = 4
 
@@ -26,6 +26,7 @@ class SoundEvent:
         object_id: which object makes it; ``None`` for a sound from off-screen.
         start_s, stop_s: half open.
         level_db: RMS relative to full scale.
+        voice: 0 for the class's own timbre, else the seed of one drawn for this source alone.
     """
 
     class_id: int
@@ -33,6 +34,7 @@ class SoundEvent:
     start_s: float
     stop_s: float
     level_db: float
+    voice: int = 0
 
 
 def mix(rng: np.random.Generator, events: list[SoundEvent], duration_s: float, bed_db: float | None) -> np.ndarray:
@@ -56,7 +58,7 @@ def mix(rng: np.random.Generator, events: list[SoundEvent], duration_s: float, b
 
 def _play(rng: np.random.Generator, event: SoundEvent, count: int) -> np.ndarray:
     """``count`` samples of the class's loop at a pitch of its own (up to 3 % off), loudness moving within 5 dB."""
-    loop = class_loop(event.class_id)
+    loop = drawn_loop(event.voice) if event.voice else class_loop(event.class_id)
     place = rng.uniform(0, len(loop)) + rng.uniform(0.97, 1.03) * np.arange(count)
     index = place.astype(np.int64)
     part = (place - index).astype(np.float32)
@@ -77,6 +79,33 @@ def class_loop(class_id: int) -> np.ndarray:
     family, register = (class_id - 1) % len(_FAMILIES), (class_id - 1) // len(_FAMILIES) % 10
     pitch_hz = round(2 * 110 * 2 ** (0.45 * register)) / 2  # whole periods in a loop
     loop = _FAMILIES[family](pitch_hz, np.random.default_rng((class_id, 0x7142)))
+    loop = (loop / np.sqrt(np.mean(loop**2))).astype(np.float32)
+    loop.flags.writeable = False
+    return loop
+
+
+@lru_cache(maxsize=16)  # 448 kB each
+def drawn_loop(voice: int) -> np.ndarray:
+    """``(7 * RATE_HZ,) float32`` of RMS 1 that repeats without a seam: a timbre drawn from a seed from 1 on.
+
+    Other than a class's loop it changes as it goes: a phrase of three or four notes of one family whose pitch, colour
+    and loudness wander, with breaths of 0.1 to 0.4 s, as speakers and animals have them.
+    """
+    rng = np.random.default_rng((voice, 0xD12A))
+    family, count = _FAMILIES[int(rng.integers(len(_FAMILIES)))], DRAWN_LOOP_S * RATE_HZ
+    pitch_hz, colour = 90 * 2 ** rng.uniform(0, 3.5), rng.uniform(-0.6, 0.6)
+    phrase = np.zeros(count)
+    bounds = np.append(np.sort(rng.uniform(0, DRAWN_LOOP_S, 3)), DRAWN_LOOP_S)
+    start_s = 0.0
+    for stop_s in bounds:
+        note = family(round(2 * pitch_hz * 2 ** rng.uniform(-0.25, 0.25)) / 2, rng)
+        breath_s = rng.uniform(0.1, 0.4) if stop_s - start_s > 1 else 0.0
+        span = slice(round(start_s * RATE_HZ), round((stop_s - breath_s) * RATE_HZ))
+        level = np.linspace(rng.uniform(0.5, 1.0), rng.uniform(0.5, 1.0), span.stop - span.start)
+        phrase[span] = np.resize(note, span.stop - span.start) * level
+        start_s = float(stop_s)
+    frequency = np.maximum(np.fft.rfftfreq(count, 1 / RATE_HZ), 60)
+    loop = np.fft.irfft(np.fft.rfft(phrase) * (frequency / 1000) ** colour, count)
     loop = (loop / np.sqrt(np.mean(loop**2))).astype(np.float32)
     loop.flags.writeable = False
     return loop

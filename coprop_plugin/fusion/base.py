@@ -22,11 +22,13 @@ class Plan:
         segments: the clip's segments with their anchors.
         base: what the base model said.
         note: what was found, in words (empty: nothing worth telling).
+        why: a line for every edit and every abstention, where the policy can tell.
     """
 
     segments: tuple[Segment, ...]
     base: Prediction
     note: str = ""
+    why: tuple[str, ...] = ()
 
 
 Decided = TypeVar("Decided", bound=Plan)

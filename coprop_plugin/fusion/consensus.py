@@ -13,10 +13,14 @@ from ..parts import part
 from ..propagators.base import Carried, PropagationTask, Propagator
 from ..structures import Clip, ControlPoints, Prediction, Segment
 from .base import Edit, FusionPolicy, Plan, add, erase
+from .decide import Verdict, decide
 from .objects import Objects, objects_of
-from .states import FITTED, Costs, Reading, read_states
+from .states import FITTED, Beliefs, Heard, Reading, read_states
+from .why import explain, shift_words
 
 MAX_SHIFT_S = 3600.0
+TRUSTED = 0.97  # what is held of control points and silence that come as facts, without confidence
+CALLED_SILENT = 0.85  # so often segments that a generator without probabilities calls silent are silent (real sounds)
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class ConsensusPlan(Plan):
 
     Attributes:
         objects: who is shown where.
-        reading: who sounds when.
+        reading: who sounds when, how probably.
+        verdict: what is done about it.
         gaps: what must be brought back; the frames from which it is brought are the anchors.
     """
 
     objects: Objects = field(kw_only=True)
     reading: Reading = field(kw_only=True)
+    verdict: Verdict = field(kw_only=True)
     gaps: tuple[_Gap, ...] = field(kw_only=True)
 
     def anchored_at(self) -> dict[int, tuple[_Gap, ...]]:
@@ -51,51 +57,66 @@ class ConsensusPlan(Plan):
 
 @part("fusion", "consensus")
 class Consensus(FusionPolicy[ConsensusPlan]):
-    """Vote over segments which objects sound, then erase what does not and bring back what does.
+    """Find out from the whole clip who sounds, erase what does not and bring back what does; leave the rest.
 
-    The base model's answers and the control points are read together (:mod:`coprop_plugin.fusion.states`): a model
-    that is late in one segment is late in the others, and one that flickers is outvoted. An object that should be
-    there is carried over from the nearest frame in which the base model shows it, forwards or backwards and across
-    control points; one that should not be there is erased; where the base model agrees its masks stay as they are. A
-    frame in which the base model shows something is never emptied unless the sound is silent there.
+    The base model's answers and the control points are weighed together (:mod:`coprop_plugin.fusion.states`): a model
+    that is late in one segment is late in the others, and one that flickers is outvoted. An edit is made only where the
+    base model is wrong with a probability of at least ``1 - max_harm``. An object that should be there is carried over
+    from the nearest frame in which the base model shows it, forwards or backwards and across control points; one that
+    should not be there is erased; everything else stays as it is. A frame in which the base model shows something is
+    never emptied unless the sound surely is silent there.
 
     Args:
+        max_harm: the largest probability with which an edit may be wrong; 0 changes nothing, 0.5 does what is likelier.
         max_shift_s: largest lateness or earliness of the base model that is considered.
-        costs: the prices of the explanations, or some of them by name.
+        beliefs: what is held of models and control points beforehand, or some of it by name.
 
     Raises:
-        CoPropError: a negative ``max_shift_s``, or a price that there is not or that is negative.
+        CoPropError: an option out of its range, or a belief that there is not.
     """
 
-    def __init__(self, *, max_shift_s: float = 3.0, costs: Costs | Mapping[str, float] = FITTED) -> None:
+    def __init__(
+        self,
+        *,
+        max_harm: float = 0.1,
+        max_shift_s: float = 3.0,
+        beliefs: Beliefs | Mapping[str, float] = FITTED,
+    ) -> None:
+        if not 0 <= max_harm <= 0.5:
+            raise CoPropError(f"consensus takes max_harm from 0 (never edit) to 0.5, got {max_harm}.")
         if not 0 <= max_shift_s <= MAX_SHIFT_S:
             raise CoPropError(f"consensus takes max_shift_s from 0 to {MAX_SHIFT_S:g} seconds, got {max_shift_s}.")
-        self.max_shift_s = max_shift_s
-        self.costs = costs if isinstance(costs, Costs) else Costs.named(costs)
+        self.max_harm, self.max_shift_s = max_harm, max_shift_s
+        self.beliefs = beliefs if isinstance(beliefs, Beliefs) else Beliefs.named(beliefs)
 
     def plan(
         self, clip: Clip, base: Prediction, points: ControlPoints, segments: tuple[Segment, ...], propagator: Propagator
     ) -> ConsensusPlan:
         objects = objects_of(clip, base, propagator)
-        silent = np.zeros(clip.num_frames, bool)
-        for segment in segments:
-            silent[segment.start : segment.stop] = bool(segment.silent)
+        heard = heard_of(points)
         reading = read_states(
             objects.present,
-            points.flags,
-            confidence=points.confidence,
-            silent=silent,
+            heard,
             max_shift_frames=max(1, round(self.max_shift_s * float(clip.time_base.sampling.rate_hz))),
-            costs=self.costs,
+            beliefs=self.beliefs,
         )
-        reading = replace(reading, sounding=_never_emptied(objects.present, reading.sounding, silent))
+        verdict = decide(objects.present, reading.sounding, heard.silence, max_harm=self.max_harm)
         return ConsensusPlan(
-            _anchored(segments, objects.present, reading.sounding),
+            _anchored(segments, objects.present, verdict.sounding),
             base,
             _note(reading),
+            explain(
+                objects.present,
+                [objects.name(c) for c in range(objects.present.shape[1])],
+                heard,
+                reading,
+                verdict,
+                max_harm=self.max_harm,
+            ),
             objects=objects,
             reading=reading,
-            gaps=tuple(_gaps(objects.present, reading.sounding)),
+            verdict=verdict,
+            gaps=tuple(_gaps(objects.present, verdict.sounding)),
         )
 
     def tasks(self, plan: ConsensusPlan) -> Iterator[PropagationTask]:
@@ -120,10 +141,17 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         yield from _edit(plan, brought, range(frame, plan.base.num_frames))
 
 
-def _never_emptied(present: np.ndarray, sounding: np.ndarray, silent: np.ndarray) -> np.ndarray:
-    """``sounding (T, C)``, but a frame that is not silent and shows something keeps what it shows rather than nothing."""
-    emptied = present.any(axis=1) & ~sounding.any(axis=1) & ~silent
-    return np.where(emptied[:, None], present, sounding)
+def heard_of(points: ControlPoints) -> Heard:
+    """What control points say of every frame, as probabilities."""
+    trust = np.full(len(points), TRUSTED) if points.confidence is None else np.minimum(points.confidence, TRUSTED)
+    silence = np.full(len(points), np.nan)
+    sure = TRUSTED if points.confidence is None else CALLED_SILENT
+    for segment in points.segments():
+        if segment.silent is not None:
+            silence[segment.start : segment.stop] = sure if segment.silent else 1 - sure
+    if points.silence is not None:
+        silence = points.silence
+    return Heard(points.flags, np.where(points.flags, trust, 1 - trust), np.asarray(silence))
 
 
 def _gaps(present: np.ndarray, sounding: np.ndarray) -> Iterator[_Gap]:
@@ -146,7 +174,7 @@ def _edit(plan: ConsensusPlan, brought: dict[int, dict[int, np.ndarray]], frames
     """The frames of a range that change, edited."""
     objects = plan.objects
     for t in frames:
-        unwanted = np.flatnonzero(objects.present[t] & ~plan.reading.sounding[t]).tolist()
+        unwanted = np.flatnonzero(objects.present[t] & ~plan.verdict.sounding[t]).tolist()
         wanted = brought.pop(t, {})
         if not unwanted and not wanted:
             continue
@@ -167,14 +195,6 @@ def _anchored(segments: tuple[Segment, ...], present: np.ndarray, sounding: np.n
 
 def _note(reading: Reading) -> str:
     """What the reading found, in words."""
-
-    def late(frames: int) -> str:
-        return (
-            "on time"
-            if not frames
-            else f"{abs(frames)} frame{'s'[: abs(frames) > 1]} {'late' if frames > 0 else 'early'}"
-        )
-
-    if not reading.onset_shift and not reading.offset_shift:
+    if not (reading.onset_shift or reading.offset_shift) or reading.shift_probability < 0.5:
         return ""
-    return f"the base model's masks start {late(reading.onset_shift)} and stop {late(reading.offset_shift)}"
+    return f"the base model's masks {shift_words(reading)} ({reading.shift_probability:.2f} sure)"

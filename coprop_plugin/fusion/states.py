@@ -1,15 +1,18 @@
-"""Which objects sound in which frame: the reading of a base model's answers that explains them best.
+"""How probably each object sounds in each frame, given what a base model shows and what the sound says.
 
 A base model's per-object answers ``present (T, C)`` and a clip's control points disagree where the model is late,
-early, or wrong. Three explanations compete, each with a cost in units of one wrong answer of the model:
+early, or wrong, or the control points are. All explanations are weighed together, each by its probability:
 
-* the model is wrong in this frame (cost 1);
-* the model's onsets and offsets are all shifted by the same number of frames (one price for the whole clip:
-  what the other segments show decides, so that even a segment without one right answer can be read);
-* an object really starts or stops away from every control point, or none does at one (the control points err).
+* the model errs now and then (at one of several rates), or all through a segment (it knows nothing there);
+* the model's onsets and offsets are all shifted by the same number of frames (what the other segments show decides, so
+  that even a segment without one right answer can be read);
+* an object really starts or stops away from every control point, or none does at one: as probably as the generator's
+  confidence says, and as control points of things that are not in the picture go;
+* a frame that is heard as silent holds no sounding object, and one that is not holds one.
 
-The cheapest reading wins. It is exact within a window of :data:`MAX_UNITS` stretches; longer clips are read in
-overlapping windows under one common shift.
+The sum over an object's on/off patterns is exact within a window of :data:`MAX_UNITS` stretches; objects meet in the
+control points and in the frames that one of them must fill, by belief propagation. Longer clips are read in
+overlapping windows under common shifts.
 """
 
 from __future__ import annotations
@@ -20,134 +23,144 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ..errors import CoPropError, unknown_name
 
 MAX_UNITS = 10  # 2**10 on/off patterns an object are tried in a window
 OVERLAP_UNITS = 4
-MAX_SHIFTS = 7  # candidates for the onset's and for the offset's shift
+MAX_PATTERNS = 128  # the likeliest of each object's are looked at together with those of the others
+MAX_SHIFTS = 5  # candidates for the onset's and for the offset's shift
+NEGLIGIBLE = 9.0  # nats under the likeliest shift
+ERROR_RATES = np.array([0.004, 0.02, 0.06, 0.15, 0.3])
+SWEEPS = 3  # of belief propagation
+SURE_FRAMES = 2.0  # a silent segment says as much as so many of its frames: they are not independent
+STUBBORN_ERROR = 0.9  # how often a model errs in a segment of which it knows nothing
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Prices of the explanations, in wrong answers of the base model; fitted on synthetic clips, seeds 0 to 39."""
+class Beliefs:
+    """What is held of base models and control points before a clip is seen; see :data:`FITTED`.
 
-    change_elsewhere: float = 1.45  # an object starts or stops where no control point is
-    no_change: float = 0.15  # no object does at a control point (times its confidence)
-    shift: float = 2.2  # the model is late or early at all
-    shift_frame: float = 0.07  # and for each frame of it
-    sounding_in_silence: float = 1.6  # a frame that the sound calls silent holds a sounding object
+    Attributes:
+        error_rates: weight of each of :data:`ERROR_RATES`.
+        stubborn: how probably a model knows nothing of an object in one segment.
+        seen: how probably a change of the sound is one of the objects that the model shows.
+        missed: how probably something changes where the sound does not, at least.
+        shift: how improbable any shift is, in nats, and ``shift_frame`` each frame of it.
+        unseen_source: cost in nats of a sounding frame that no object fills.
+        trust: by which the final log odds are scaled: evidence that comes from one clip is not independent.
+    """
+
+    error_rates: tuple[float, ...] = (0.4, 0.2, 0.15, 0.15, 0.1)
+    stubborn: float = 0.05
+    seen: float = 0.6
+    missed: float = 0.03
+    shift: float = 4.5
+    shift_frame: float = 0.15
+    unseen_source: float = 0.7
+    trust: float = 1.0
 
     def __post_init__(self) -> None:
+        if len(self.error_rates) != len(ERROR_RATES):
+            raise CoPropError(f"beliefs weigh {len(ERROR_RATES)} error rates, got {len(self.error_rates)}.")
         for item in fields(self):
-            value = getattr(self, item.name)
-            if not isinstance(value, int | float) or not np.isfinite(value) or value < 0:
-                raise CoPropError(f"the price '{item.name}' is a number from 0 on, got {value!r}.")
+            values = np.atleast_1d(np.asarray(getattr(self, item.name), float))
+            if not (np.isfinite(values) & (values > 0)).all():
+                raise CoPropError(f"the belief '{item.name}' is above 0, got {getattr(self, item.name)!r}.")
 
     @classmethod
-    def named(cls, prices: Mapping[str, float]) -> Costs:
-        """The fitted prices, some of them set anew.
+    def named(cls, beliefs: Mapping[str, float]) -> Beliefs:
+        """The fitted beliefs, some of them set anew.
 
         Raises:
-            CoPropError: a price that there is not.
+            CoPropError: a belief that there is not.
         """
         known = [item.name for item in fields(cls)]
-        for name in prices:
+        for name in beliefs:
             if name not in known:
-                raise unknown_name("price of consensus", name, known)
-        return cls(**prices)
-
-    def scaled(self, factor: float) -> Costs:
-        """All prices but those of the shift, times a factor."""
-        return replace(
-            self,
-            change_elsewhere=self.change_elsewhere * factor,
-            no_change=self.no_change * factor,
-            sounding_in_silence=self.sounding_in_silence * factor,
-        )
+                raise unknown_name("belief of consensus", name, known)
+        return replace(FITTED, **beliefs)  # type: ignore[arg-type]
 
 
-FITTED = Costs()
+FITTED = Beliefs()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was decided.
+    """What is believed.
 
     Attributes:
-        sounding: ``(T, C) bool``.
-        onset_shift, offset_shift: by how many frames the base model is late (negative: early).
-        cost: of this reading, in wrong answers.
+        sounding: ``(T, C)`` probability that object c sounds in frame t.
+        onset_shift, offset_shift: by how many frames the base model most probably is late (negative: early).
+        shift_probability: of that pair.
+        error_rate: how often the base model errs beyond that, expected.
     """
 
     sounding: np.ndarray
     onset_shift: int
     offset_shift: int
-    cost: float
+    shift_probability: float
     error_rate: float = 0.0
 
 
-def read_states(
-    present: np.ndarray,
-    flags: np.ndarray,
-    *,
-    confidence: np.ndarray | None = None,
-    silent: np.ndarray | None = None,
-    max_shift_frames: int = 3,
-    costs: Costs | None = None,
-) -> Reading:
-    """The cheapest reading of a base model's answers.
+@dataclass(frozen=True)
+class Heard:
+    """What the sound says of each frame, ``(T,)`` each.
+
+    Attributes:
+        flags: control points, the first true.
+        change: probability that what sounds changes at the frame's beginning.
+        silence: probability that nothing sounds; NaN where nothing is known.
+    """
+
+    flags: np.ndarray
+    change: np.ndarray
+    silence: np.ndarray
+
+
+def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3, beliefs: Beliefs = FITTED) -> Reading:
+    """The probabilities that objects sound.
 
     Args:
         present: ``(T, C) bool``, the base model shows object c in frame t.
-        flags: ``(T,) bool`` control points, the first true.
-        confidence: ``(T,)`` in [0, 1], trust in the control points; 1 where not given.
-        silent: ``(T,) bool``, frames in which the sound is known to be silent.
+        heard: what the sound says.
         max_shift_frames: largest lateness or earliness considered.
-        costs: the prices; the fitted ones where not given.
+        beliefs: what is held beforehand.
     """
-    costs = costs or FITTED
-    num_frames, num_objects = present.shape
-    if num_objects == 0:
-        return Reading(present.copy(), 0, 0, 0.0)
-    trust = np.ones(num_frames) if confidence is None else np.asarray(confidence, float)
-    quiet = np.zeros(num_frames, bool) if silent is None else np.asarray(silent, bool)
-    windows = list(_windows(_unit_bounds(present, flags)))
-
-    def read(shift: tuple[int, int], structure: float) -> Reading:
-        sounding, wrong, price = np.zeros_like(present), 0.0, _shift_cost(shift, costs)
-        for bounds, (start, stop) in windows:
-            states, errors, cost = _read_window(present, flags, trust, quiet, bounds, shift, costs.scaled(structure))
-            sounding[start:stop] = states[start - bounds[0] : stop - bounds[0]]
-            wrong, price = wrong + errors, price + (cost - errors) / structure
-        return Reading(sounding, *shift, price + _surprise(wrong, present.size), wrong / present.size)
-
-    best: Reading | None = None
-    for shift in sorted(_candidate_shifts(present, flags, max_shift_frames), key=lambda s: _shift_cost(s, costs)):
-        if best is not None and _shift_cost(shift, costs) >= best.cost:
-            break
-        reading = read(shift, 1.0)
-        if best is None or reading.cost < best.cost - 1e-9:
-            best = reading
-    assert best is not None
-    # A model that errs often is believed less: what the control points say weighs more against it.
-    return read((best.onset_shift, best.offset_shift), 1 / _weight(best.error_rate, present.size))
+    if present.shape[1] == 0:
+        return Reading(np.zeros(present.shape), 0, 0, 1.0)
+    windows = list(_windows(_unit_bounds(present, heard.flags)))
+    shifts = _candidate_shifts(present, heard.flags, max_shift_frames)
+    logs = [[_alone(present, heard, bounds, shift, beliefs) for bounds, _ in windows] for shift in shifts]
+    priors = np.log(beliefs.error_rates) - np.array([[_shift_cost(shift, beliefs)] for shift in shifts])
+    # Objects on their own say roughly how probable a shift is: what is out of the question is not looked at together.
+    rough = logsumexp(priors + [sum(_evidence(log).sum(axis=1) for log in of) for of in logs], axis=1)
+    kept = np.flatnonzero(rough >= rough.max() - NEGLIGIBLE)
+    weights, sounding = priors[kept], np.zeros((len(kept), len(ERROR_RATES), *present.shape))
+    for i, k in enumerate(kept):
+        for log, (bounds, (start, stop)) in zip(logs[k], windows, strict=True):
+            states, evidence = _read_window(log, heard, bounds, beliefs)
+            sounding[i, :, start:stop] = states[:, start - bounds[0] : stop - bounds[0]]
+            weights[i] += evidence
+    shares = np.exp(weights - logsumexp(weights))
+    total = np.einsum("se,setc->tc", shares, sounding)
+    best = int(shares.sum(axis=1).argmax())
+    return Reading(
+        _scaled(total, beliefs.trust),
+        *shifts[kept[best]],
+        float(shares[best].sum()),
+        float(shares.sum(axis=0) @ ERROR_RATES),
+    )
 
 
-def _weight(error_rate: float, answers: int) -> float:
-    """What one wrong answer of a model with this error rate is worth; 1 at one in ten."""
-    rate = np.clip((error_rate * answers + 0.5) / (answers + 1), 0.05, 0.4)
-    return float(np.log((1 - rate) / rate) / np.log(9))
+def _scaled(probability: np.ndarray, trust: float) -> np.ndarray:
+    odds = np.log(probability.clip(1e-9, 1)) - np.log((1 - probability).clip(1e-9, 1))
+    return 1 / (1 + np.exp(-trust * odds))
 
 
-def _surprise(wrong: float, answers: int) -> float:
-    """The cost of so many wrong answers: their binary entropy, in units of one error at one in ten."""
-    rate = np.clip(wrong / answers, 1e-12, 0.5)
-    return float(answers * -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)) / np.log(9))
-
-
-def _shift_cost(shift: tuple[int, int], costs: Costs) -> float:
-    return (costs.shift if any(shift) else 0.0) + costs.shift_frame * (abs(shift[0]) + abs(shift[1]))
+def _shift_cost(shift: tuple[int, int], beliefs: Beliefs) -> float:
+    return (beliefs.shift if any(shift) else 0.0) + beliefs.shift_frame * (abs(shift[0]) + abs(shift[1]))
 
 
 def _candidate_shifts(present: np.ndarray, flags: np.ndarray, limit: int) -> list[tuple[int, int]]:
@@ -190,71 +203,107 @@ def _windows(bounds: list[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, in
         first += step
 
 
-def _read_window(
-    present: np.ndarray,
-    flags: np.ndarray,
-    trust: np.ndarray,
-    quiet: np.ndarray,
-    bounds: tuple[int, ...],
-    shift: tuple[int, int],
-    costs: Costs,
-) -> tuple[np.ndarray, float, float]:
-    """``(T_w, C) bool`` states of one window under one shift, the answers then wrong, and the whole cost."""
+def _odds(heard: Heard, bounds: tuple[int, ...], beliefs: Beliefs) -> np.ndarray:
+    """``(U - 1,)`` log odds that something changes at each inner bound."""
+    change = np.clip(heard.change[list(bounds[1:-1])] * beliefs.seen, beliefs.missed, 0.99)
+    return np.asarray(np.log(change) - np.log1p(-change))
+
+
+def _alone(
+    present: np.ndarray, heard: Heard, bounds: tuple[int, ...], shift: tuple[int, int], beliefs: Beliefs
+) -> np.ndarray:
+    """``(E, P, C)`` log weight of each pattern in a window under one shift, each object on its own."""
     first, last = bounds[0], bounds[-1]
     starts = tuple(bound - first for bound in bounds)
-    lengths = np.diff(starts)
-    patterns = unit_patterns(len(lengths))
-    # What the model would show if the pattern were true, against what it did show.
-    shown, seen = shifted_patterns(starts, *shift), present[first:last].astype(np.float32)
-    wrong = shown.sum(axis=1, keepdims=True) + seen.sum(axis=0) - 2 * shown @ seen
-    quiet_frames = np.add.reduceat(quiet[first:last].astype(float), starts[:-1])
-    cost = wrong + costs.sounding_in_silence * (patterns @ quiet_frames)[:, None]
-    changes = patterns[:, 1:] != patterns[:, :-1]
-    inner = np.array(bounds[1:-1], int)
-    points = flags[inner]
-    cost += costs.change_elsewhere * (changes[:, ~points] @ trust[inner[~points]])[:, None]
-    chosen, total = _jointly(cost, changes[:, points], costs.no_change * trust[inner[points]])
-    errors = float(wrong[chosen, np.arange(len(chosen))].sum())
-    return np.repeat(patterns[chosen].T, lengths, axis=0), errors, total
+    patterns, changes = unit_patterns(len(starts) - 1)
+    own = changes @ np.minimum(_odds(heard, bounds, beliefs), 0) - patterns @ _silence(heard, bounds, beliefs)[0]
+    shown = shifted_patterns(starts, *shift)
+    return _likelihood(present[first:last], heard.flags[first:last], shown, beliefs) + own[:, None]
 
 
-def _jointly(wrong: np.ndarray, moved: np.ndarray, no_change: np.ndarray) -> tuple[np.ndarray, float]:
-    """One pattern an object, so that the sum of their costs and of control points where nothing moves is least.
+def _likelihood(seen: np.ndarray, flags: np.ndarray, shown: np.ndarray, beliefs: Beliefs) -> np.ndarray:
+    """``(E, P, C)`` log probability of the model's answers ``seen (T, C)``, had it meant to show ``shown (P, T)``."""
+    segment = np.cumsum(flags) - flags[0]
+    of = (segment[:, None] == np.arange(segment[-1] + 1)).astype(np.float32)  # (T, S)
+    lengths = of.sum(axis=0).astype(int)
+    both = shown @ (of[:, :, None] * seen[:, None]).reshape(len(seen), -1)
+    wrong = (shown @ of)[:, :, None] + of.T @ seen - 2 * both.reshape(len(shown), len(lengths), -1)
+    wrong = wrong.round().astype(int)  # (P, S, C)
+    return np.asarray(sum(_chances(n, beliefs)[:, wrong[:, s]] for s, n in enumerate(lengths.tolist())))
+
+
+@lru_cache(maxsize=4096)
+def _chances(length: int, beliefs: Beliefs) -> np.ndarray:
+    """``(E, length + 1)`` log probability of each number of wrong answers in a segment, in any one order."""
+    wrong = np.arange(length + 1)
+
+    def chance(rate: np.ndarray | float) -> np.ndarray:
+        return np.asarray(wrong * np.log(rate) + (length - wrong) * np.log1p(-np.asarray(rate)))
+
+    usual = np.log1p(-beliefs.stubborn) + chance(ERROR_RATES[:, None])
+    return np.logaddexp(usual, np.log(beliefs.stubborn) + chance(STUBBORN_ERROR)).astype(np.float32)
+
+
+def _read_window(
+    logs: np.ndarray, heard: Heard, bounds: tuple[int, ...], beliefs: Beliefs
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(E, T_w, C)`` probabilities of one window under one shift at each error rate, and ``(E,)`` log evidence."""
+    patterns, changes = unit_patterns(len(bounds) - 1)
+    likely = np.sort(np.argsort(-logs.max(axis=0), axis=0)[:MAX_PATTERNS], axis=0).T  # (C, K)
+    logs = np.take_along_axis(logs, likely.T[None], axis=1).transpose(0, 2, 1)
+    wanted = np.maximum(_odds(heard, bounds, beliefs), 0), _silence(heard, bounds, beliefs)[1]
+    does = np.concatenate([changes[likely], patterns[likely]], axis=2)  # (C, K, N)
+    chances, evidence = _jointly(logs, does, np.concatenate(wanted))
+    on = np.einsum("eck,cku->euc", chances, patterns[likely])
+    return np.repeat(on, np.diff(bounds), axis=1), evidence
+
+
+def _silence(heard: Heard, bounds: tuple[int, ...], beliefs: Beliefs) -> tuple[np.ndarray, np.ndarray]:
+    """``(U,)`` nats that an object pays for sounding in each unit, and that all pay together where none does."""
+    known = ~np.isnan(heard.silence)
+    silence = np.where(known, heard.silence, 0).clip(0, 0.995)
+    segment = np.cumsum(heard.flags) - 1
+    share = np.minimum(1, SURE_FRAMES / np.bincount(segment)[segment])
+    quiet = -np.log1p(-silence) * share
+    loud = np.where(known, 1 - silence, 0) * beliefs.unseen_source
+    cuts = np.array(bounds[:-1])
+    return np.add.reduceat(quiet[: bounds[-1]], cuts), np.add.reduceat(loud[: bounds[-1]], cuts)
+
+
+def _jointly(logs: np.ndarray, does: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Patterns' probabilities where at least one object should do certain things.
 
     Args:
-        wrong: ``(P, C)`` cost of each pattern for each object.
-        moved: ``(P, N) bool``, the pattern changes at control point n.
-        no_change: ``(N,)`` cost of a control point at which no object changes.
+        logs: ``(E, C, K)`` log weight of each object's patterns.
+        does: ``(C, K, N)``, 1 where the pattern does thing n (changes at a point, sounds in a unit).
+        wanted: ``(N,)`` nats lost where no object does it.
+
+    Returns:
+        ``(E, C, K)`` probabilities, and ``(E,)`` log evidence (Bethe's; exact for one object).
     """
-    weights = 1 << np.arange(moved.shape[1])
-    codes = moved @ weights  # which control points a pattern accounts for
-    slack = no_change.sum()
-    covered, price, chosen = np.zeros(1, int), np.zeros(1), np.zeros((1, 0), int)
-    for c in range(wrong.shape[1]):
-        options = _cheapest(codes, wrong[:, c], slack)
-        keys = (covered[:, None] | codes[options]).ravel()
-        totals = (price[:, None] + wrong[options, c]).ravel()
-        best = _cheapest(keys, totals, slack)
-        path, option = np.divmod(best, len(options))
-        covered, price = keys[best], totals[best]
-        chosen = np.column_stack([chosen[path], options[option]])
-    missed = (covered[:, None] & weights) == 0
-    full = price + missed @ no_change
-    least = int(full.argmin())
-    return chosen[least], float(full[least])
+    does, lost = does[..., wanted > 0], 1 - np.exp(-wanted[wanted > 0])
+    messages = np.zeros((len(logs), len(does), len(lost)))  # for patterns that do not
+    for _ in range(SWEEPS):
+        total = logs + ((1 - does) @ messages[..., None])[..., 0]
+        evidence = _evidence(total.transpose(0, 2, 1))
+        chances = np.exp(total - evidence[..., None])
+        idle = np.log1p(-(chances[..., None, :] @ does)[..., 0, :].clip(0, 1 - 1e-9))
+        messages = np.log1p(-lost * np.exp(idle.sum(axis=1, keepdims=True) - idle))
+    common = np.log1p(-lost * np.exp(idle.sum(axis=1))).sum(axis=1)
+    return chances, evidence.sum(axis=1) - (len(does) - 1) * common
 
 
-def _cheapest(keys: np.ndarray, prices: np.ndarray, slack: float) -> np.ndarray:
-    """Indices of the cheapest entry of each key, those beyond the least price plus ``slack`` left out."""
-    order = np.argsort(prices, kind="stable")
-    order = order[prices[order] <= prices[order[0]] + slack + 1e-9]
-    return order[np.unique(keys[order], return_index=True)[1]]
+def _evidence(logs: np.ndarray) -> np.ndarray:
+    """``(E, C)`` log of the sum over the patterns of ``(E, P, C)``."""
+    most = logs.max(axis=1, keepdims=True)
+    return np.asarray(most[:, 0] + np.log(np.exp(logs - most).sum(axis=1)))
 
 
 @lru_cache(maxsize=16)
-def unit_patterns(units: int) -> np.ndarray:
-    """``(2**units, units) bool``: every on/off pattern."""
-    return (np.arange(2**units)[:, None] >> np.arange(units) & 1).astype(bool)
+def unit_patterns(units: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every on/off pattern ``(2**units, units) float32``, and where it changes ``(2**units, units - 1)``."""
+    on = (np.arange(2**units)[:, None] >> np.arange(units) & 1).astype(np.float32)
+    return on, np.abs(np.diff(on, axis=1))
 
 
 @lru_cache(maxsize=128)
@@ -263,7 +312,7 @@ def shifted_patterns(starts: tuple[int, ...], onset: int, offset: int) -> np.nda
 
     ``starts`` are the unit bounds; before the first and after the last frame states go on as they are.
     """
-    states = np.repeat(unit_patterns(len(starts) - 1), np.diff(starts), axis=1)
+    states = np.repeat(unit_patterns(len(starts) - 1)[0] > 0, np.diff(starts), axis=1)
     num_frames = states.shape[1]
 
     def later(frames: int) -> np.ndarray:

@@ -131,6 +131,7 @@ def report(
         scores=_rows(result, clip, truth) if score_table is None else score_table,
         settings={**(settings or {}), "versions": dict(versions())},
         notes=result.notes,
+        why=result.why,
         title=title,
     )
     if path is not None:

@@ -24,6 +24,9 @@ from .timeline import timeline_svg
 MAX_STRIP_FRAMES = 24
 
 
+MAX_WHY_LINES = 200
+
+
 class Page(str):
     """A whole HTML page as text; a notebook shows it in a frame of its own, where it can reach nothing."""
 
@@ -55,6 +58,7 @@ def report_page(
     scores: Sequence[Mapping[str, Any]] = (),
     settings: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    why: Sequence[str] = (),
     title: str | None = None,
 ) -> Page:
     """The report as one self-contained page: no scripts, no network, under 4 MB.
@@ -67,6 +71,7 @@ def report_page(
         scores: rows for :func:`~coprop_plugin.report.tables.score_rows`; each names its protocol.
         settings: the resolved settings, nested as they are.
         notes: further sentences for the notes.
+        why: the policy's line for every edit and every abstention; the first :data:`MAX_WHY_LINES` are shown.
         title: by default the clip's id.
 
     Raises:
@@ -109,6 +114,8 @@ def report_page(
         iou_rule=FRAME_IOU_RULE,
         min_area=MIN_AREA_SHARE,
         notes=tuple(dict.fromkeys((*clip.notes, *control_points.origin.notes, *notes))),
+        why=tuple(why[:MAX_WHY_LINES]),
+        why_left_out=max(0, len(why) - MAX_WHY_LINES),
     )
     return Page(page)
 

@@ -66,6 +66,7 @@ def write_pages(plan: RunPlan, folder: RunFolder, comparison: Comparison, *, pag
             scores=_score_rows(plan, record),
             settings={**comparison.manifest["configuration"], "method": task.source.name},
             notes=record["notes"],
+            why=record.get("why", ()),
             title=f"{task.video.video_id}, {task.source.name}",
         )
         barriers.reached("page written")

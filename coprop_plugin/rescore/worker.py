@@ -155,6 +155,7 @@ class Worker:
             "segments": [[s.start, s.stop, s.anchor] for s in result.segments],
             "changed_frames": list(result.changed),
             "notes": list(result.notes),
+            "why": list(result.why),
         }
         (stage / "record.json").write_bytes(record_bytes(record))
         barriers.reached("record staged")

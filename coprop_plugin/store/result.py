@@ -41,6 +41,8 @@ class ResultLike(Protocol):
     def changed(self) -> Iterable[int]: ...
     @property
     def notes(self) -> Iterable[str]: ...
+    @property
+    def why(self) -> Iterable[str]: ...
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ def _describe_run(result: ResultLike, clip: Clip) -> dict[str, Any]:
         "segments": [run.plain(segment) for segment in result.segments],
         "changed_frames": list(result.changed),
         "notes": list(result.notes),
+        "why": list(result.why),
     }
 
 

@@ -21,6 +21,7 @@ _FORM = Record(
     needed={"flags": ListOf(Either((Whole(0, 1), Switch())), least=1, most=MOST_FLAGS)},
     free={
         "confidence": Maybe(ListOf(Number(0, 1))),
+        "silence": Maybe(ListOf(Number(0, 1))),
         "silent": Maybe(ListOf(Maybe(Switch()))),
         "categories": Maybe(ListOf(Maybe(ListOf(Text())))),
         "origin": Maybe(
@@ -100,6 +101,8 @@ class ControlPoints(Frozen):
         silent: per segment, whether nothing sounds in it; ``None`` where unknown.
         categories: per segment, the names of what sounds; ``None`` where unknown.
         origin: generator, repairs, fallback.
+        silence: ``(T,) float64`` in [0, 1], how probably nothing sounds in each frame; goes before ``silent`` where a
+            policy weighs evidence (who corrects ``silent`` by hand deletes it).
     """
 
     flags: np.ndarray
@@ -107,6 +110,7 @@ class ControlPoints(Frozen):
     silent: tuple[bool | None, ...] | None = None
     categories: tuple[tuple[str, ...] | None, ...] | None = None
     origin: Origin = field(default=Origin("unknown"))
+    silence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         given = np.asarray(self.flags)
@@ -118,11 +122,13 @@ class ControlPoints(Frozen):
         if not flags[0]:
             raise CoPropError("the first frame always is a control point; flags[0] must be 1.")
         object.__setattr__(self, "flags", read_only(flags))
-        if self.confidence is not None:
-            confidence = np.asarray(self.confidence, float)
-            if confidence.shape != flags.shape or not ((confidence >= 0) & (confidence <= 1)).all():
-                raise CoPropError(f"confidence is ({len(flags)},) in [0, 1], got the shape {confidence.shape}.")
-            object.__setattr__(self, "confidence", read_only(confidence))
+        for name in ("confidence", "silence"):
+            if getattr(self, name) is None:
+                continue
+            shares = np.asarray(getattr(self, name), float)
+            if shares.shape != flags.shape or not ((shares >= 0) & (shares <= 1)).all():
+                raise CoPropError(f"{name} is ({len(flags)},) in [0, 1], got the shape {shares.shape}.")
+            object.__setattr__(self, name, read_only(shares))
         for name in ("silent", "categories"):
             values = getattr(self, name)
             if values is not None and len(values) != flags.sum():
@@ -139,8 +145,8 @@ class ControlPoints(Frozen):
 
     def _values(self) -> tuple[Any, ...]:
         """All values, comparable and hashable."""
-        confidence = None if self.confidence is None else self.confidence.tobytes()
-        return self.flags.tobytes(), confidence, self.silent, self.categories, self.origin
+        confidence, silence = (None if a is None else a.tobytes() for a in (self.confidence, self.silence))
+        return self.flags.tobytes(), confidence, silence, self.silent, self.categories, self.origin
 
     def __eq__(self, other: object) -> bool:
         return self._values() == other._values() if isinstance(other, ControlPoints) else NotImplemented
@@ -194,6 +200,7 @@ class ControlPoints(Frozen):
             "flags": self.flags.astype(int).tolist(),
             "confidence": None if self.confidence is None else self.confidence.tolist(),
             "silent": None if self.silent is None else list(self.silent),
+            "silence": None if self.silence is None else self.silence.tolist(),
             "categories": None
             if self.categories is None
             else [None if c is None else list(c) for c in self.categories],
@@ -222,7 +229,9 @@ class ControlPoints(Frozen):
             raise CoPropError(f"control points: {fault}.")
         silent, categories, origin = data.get("silent"), data.get("categories"), data.get("origin") or {}
         flags = np.array(data["flags"])
-        confidence = None if data.get("confidence") is None else np.array(data["confidence"], float)
+        confidence, silence = (
+            None if data.get(name) is None else np.array(data[name], float) for name in ("confidence", "silence")
+        )
         repairs, fallback = tuple(origin.get("repairs") or ()), origin.get("fallback")
         generator, found = origin.get("generator") or "edited", origin.get("flags")
         segments: list[tuple[Any, ...] | None] = [
@@ -234,18 +243,20 @@ class ControlPoints(Frozen):
             moved = np.flatnonzero(before != flags.astype(bool))
             repairs = (*repairs, f"flags of {generator} edited by hand at the frames {', '.join(map(str, moved))}")
             generator, segments = "edited", [_carried(values, before, flags) for values in segments]
+            silence = None  # what a person says of the segments goes before it
             if confidence is not None and confidence.shape == flags.shape:
                 confidence[moved] = 1
         elif origin and any(values is not None and len(values) != flags.sum() for values in segments):
             # Written before files kept the flags that were found, or by hand: nothing tells which segments are meant.
             repairs = (*repairs, f"flags of {generator} edited by hand; silence and categories are left out")
-            generator, segments = "edited", [None, None]
+            generator, segments, silence = "edited", [None, None], None
         return cls(
             flags=flags,
             confidence=confidence,
             silent=segments[0],
             categories=segments[1],
             origin=Origin(generator, repairs, fallback),
+            silence=silence,
         )
 
 

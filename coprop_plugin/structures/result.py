@@ -36,6 +36,7 @@ class Result(Frozen):
         notes: what clip, generator and policy found worth telling.
         clip: what was refined, where it is kept.
         base_frames: the frames where the base model was run; ``None`` for all (``mode="frame"`` asks at keyframes).
+        why: a line for every edit and every abstention, where the policy can tell.
     """
 
     prediction: Prediction
@@ -46,9 +47,10 @@ class Result(Frozen):
     notes: tuple[str, ...] = field(default=())
     clip: Clip | None = None
     base_frames: tuple[int, ...] | None = None
+    why: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("segments", "changed", "notes"):
+        for name in ("segments", "changed", "notes", "why"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def to_numpy(self, what: Content = "labels") -> np.ndarray:

@@ -10,13 +10,14 @@ import numpy as np
 
 from .. import parts
 from ..coprop import CoProp
-from ..datasets.simulators import simulate
+from ..datasets.simulators import SIMULATORS as RULES, simulate
 from ..metrics.bootstrap import paired_bootstrap
 from ..metrics.protocols import score
 from ..structures import ControlPoints, Prediction
 from ..structures.frozen import locked
 from .bound import objects_shown, within_segment_bound
 from .cases import Case
+from .harm import harm
 
 PROTOCOLS = {
     "alignment": "alignment: alignment_set where there are classes, alignment_binary@0.5 for one foreground; of label maps",
@@ -24,8 +25,11 @@ PROTOCOLS = {
     "excess_flicker": "temporal: portions by the true control points; of label maps",
 }
 METRICS = tuple(PROTOCOLS)
-SIMULATORS = ("perfect", "lag", "linger", "early", "flicker", "ignore_sound", "coarse", "leak")
+SIMULATORS = tuple(RULES)
 TRUTH = "truth"  # stands among the generators for the true control points
+GENERATORS = (TRUTH, "changepoint")
+PROPAGATORS = ("flow",)
+POLICIES = ("consensus",)
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,14 @@ class Setting:
 
 @dataclass
 class Row:
-    """Per-clip values of one setting, ``metric -> (clips,)``, and what the base model and the bound reach there."""
+    """Per-clip values of one setting, ``metric -> (clips,)``, and what the base model and the bound reach there.
+
+    ``clips`` names them; ``held_out``: nothing was fitted on any of them.
+    """
 
     setting: Setting
+    clips: list[str] = field(default_factory=list)
+    held_out: bool = True
     values: dict[str, list[float]] = field(default_factory=lambda: {m: [] for m in METRICS})
     bound: list[float] = field(default_factory=list)
 
@@ -75,9 +84,13 @@ def settings(
     propagators: Sequence[str],
     policies: Sequence[str],
 ) -> Iterator[Setting]:
-    """Every combination, each base model's own row first; ``perfect`` has one strength."""
-    for simulator in simulators:
-        for strength in strengths if simulator != "perfect" else strengths[:1]:
+    """Every combination, each base model's own row first; ``perfect`` has one strength.
+
+    A simulator with a strength of its own (``lag:2``) has that one alone.
+    """
+    for text in simulators:
+        simulator, _, own = text.partition(":")
+        for strength in [int(own)] if own else strengths if simulator != "perfect" else strengths[:1]:
             yield Setting(simulator, strength)
             for generator in generators:
                 for policy in policies:
@@ -90,20 +103,15 @@ def run(
     *,
     simulators: Sequence[str] = SIMULATORS,
     strengths: Sequence[int] = (1, 2),
-    generators: Sequence[str] | None = None,
-    propagators: Sequence[str] | None = None,
-    policies: Sequence[str] | None = None,
+    generators: Sequence[str] = GENERATORS,
+    propagators: Sequence[str] = PROPAGATORS,
+    policies: Sequence[str] = POLICIES,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Evaluate every setting on every clip; clips are made and let go one after the other.
-
-    Generators (with ``truth``), propagators and policies are by default all that need nothing (``parts.ready``).
-    """
-    generators = generators or [TRUTH, *parts.ready("control_points")]
-    propagators = propagators or parts.ready("propagator")
-    policies = policies or parts.ready("fusion")
+    """Evaluate every setting on every clip; clips are made and let go one after the other."""
     rows = {s: Row(s) for s in settings(simulators, strengths, generators, propagators, policies)}
     tools = {name: parts.build("propagator", name) for name in propagators}
+    rules = {name: parts.build("fusion", name) for name in policies}
     asked = {name: parts.build("control_points", name) for name in generators if name != TRUTH}
     shown: dict[tuple[str, int], list[np.ndarray]] = {}
     sounding, segments = [], []
@@ -113,6 +121,9 @@ def run(
         segments.append(case.points.segments())
         found = {name: asked[name](case.clip) for name in asked if not asked[name].wants_base}
         found |= {TRUTH: case.points}
+        for row in rows.values():
+            row.clips.append(case.name)
+            row.held_out &= case.held_out
         for (simulator, strength), base in _bases(case, rows):
             shown.setdefault((simulator, strength), []).append(objects_shown(base, case.scene))
             _note(rows[Setting(simulator, strength)], evaluate(base, case.truth, case.points))
@@ -123,7 +134,7 @@ def run(
                 method = CoProp(
                     control_points=points[str(setting.generator)],
                     propagator=tools[str(setting.propagator)],
-                    fusion=setting.policy,
+                    fusion=rules[setting.policy],
                 )
                 _note(row, evaluate(method(case.clip, base).prediction, case.truth, case.points))
     for row in rows.values():
@@ -161,12 +172,15 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "propagator": s.propagator or "",
             "clips": len(row.values["M_J"]),
             "protocols": dict(PROTOCOLS),
+            "set": "held-out" if row.held_out else "in-sample",
         }
         for metric in METRICS:
             line[metric] = 100 * float(np.mean(row.values[metric]))
             if s.policy is not None:
                 difference = paired_bootstrap(np.array(own.values[metric]), np.array(row.values[metric]))
                 line[f"{metric} change"] = [100 * x for x in (difference.delta, difference.low, difference.high)]
+        if s.policy is not None:
+            line["harm"] = harm(own.values["M_J"], row.values["M_J"], row.clips).as_dict()
         won = np.mean(row.values["alignment"]) - np.mean(own.values["alignment"])
         best = max(np.mean(row.bound), np.mean(own.values["alignment"]))  # leaving all as it is is always possible
         room = best - np.mean(own.values["alignment"])
