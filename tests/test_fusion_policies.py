@@ -11,7 +11,7 @@ import scenes
 import coprop_plugin as cp
 from coprop_plugin.errors import CoPropError, PredictionError
 from coprop_plugin.fusion.base import add, erase
-from coprop_plugin.fusion.objects import Tracks
+from coprop_plugin.fusion.tracks import Tracks
 from coprop_plugin.propagators.base import PropagationTask, Propagator
 from coprop_plugin.propagators.flow import Flow
 from coprop_plugin.study.plug_in import evaluate

@@ -1,0 +1,124 @@
+"""Right masks stay as they are: like objects that touch and move, speakers with pauses, steady sounds."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import scenes
+
+import coprop_plugin as cp
+from coprop_plugin.control_points.silence import silence_probability
+from coprop_plugin.fusion.tracks import Tracks
+from coprop_plugin.propagators.flow import Flow
+
+RATE_HZ = 16000
+SIZE = 120
+
+
+def two_dogs(num_frames: int = 8) -> tuple[cp.Clip, np.ndarray]:
+    """A clip and ``(T, H, W) bool`` masks: two like discs walk towards each other, touch, and part again."""
+    fur = scenes.textured(3, SIZE) // 2 + 60
+    y, x = np.mgrid[:SIZE, :SIZE]
+    frames, masks = [], []
+    for t in range(num_frames):
+        gap = 15 + abs(t - num_frames // 2) * 9  # half of the distance between the middles; they touch below 16
+        shown = np.zeros((SIZE, SIZE), bool)
+        frame = scenes.textured(0, SIZE) // 2
+        for side in (-1, 1):
+            middle = SIZE // 2 + side * gap, SIZE // 2 + 2 * t
+            disc = (x - middle[0]) ** 2 + (y - middle[1]) ** 2 < 16**2
+            moved = cv2.warpAffine(
+                fur, np.float32([[1, 0, side * gap], [0, 1, 2 * t]]), (SIZE, SIZE), borderMode=cv2.BORDER_WRAP
+            )  # type: ignore[call-overload]
+            frame = np.where(disc[..., None], moved, frame)
+            shown |= disc
+        frames.append(frame.astype(np.uint8))
+        masks.append(shown)
+    clip = cp.Clip("dogs", np.stack(frames), cp.Sound.silence(num_frames), cp.TimeBase.of("avsbench", num_frames))
+    return clip, np.stack(masks)
+
+
+def binary(masks: np.ndarray) -> cp.Prediction:
+    return cp.Prediction.from_labels(masks.astype(np.int16))
+
+
+def sounding(flags: list[int]) -> cp.ControlPoints:
+    return cp.ControlPoints(np.array(flags), silent=(False,) * sum(flags))
+
+
+@pytest.mark.parametrize("flags", [[1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 1, 0, 0], [1, 1, 1, 0, 1, 0, 1, 1]])
+def test_two_like_objects_that_touch_and_move_lose_nothing(flags: list[int]) -> None:
+    clip, masks = two_dogs()
+    result = cp.CoProp(control_points=sounding(flags))(clip, binary(masks))
+    assert result.changed == ()
+    assert all(((result.prediction.label_map(t) > 0) == masks[t]).all() for t in range(8))
+
+
+def test_like_objects_are_followed_through_their_touch_or_taken_for_one() -> None:
+    clip, masks = two_dogs()
+    present = Tracks(clip, binary(masks), Flow()).present
+    assert present.all() and present.shape[1] in (1, 2)  # no track of one frame
+
+
+def test_a_split_object_stays_one() -> None:
+    clip, masks = two_dogs()
+    masks = masks & (np.arange(SIZE) < SIZE // 2)  # the left one alone
+    masks[5, SIZE // 2 + 8 : SIZE // 2 + 11] = False  # cut through by a gap in one frame
+    assert Tracks(clip, binary(masks), Flow()).present.tolist() == [[True]] * 8
+
+
+def test_two_objects_that_look_different_are_told_apart() -> None:
+    states = np.zeros((10, 2), bool)
+    states[:5, 0], states[5:, 1] = True, True  # never shown together
+    found = Tracks(scenes.clip(), scenes.prediction(states, binary=True), Flow()).present
+    assert found.shape == (10, 2) and (found.sum(axis=1) == 1).all()
+
+
+def test_a_steady_sound_with_two_good_masks_keeps_them() -> None:
+    shown = np.zeros((5, 2), bool)
+    shown[[1, 3], 0] = True
+    tone = np.sin(np.arange(5 * RATE_HZ) * 0.1).astype(np.float32) * 0.1
+    clip = scenes.clip(5, cp.Sound(tone, RATE_HZ))
+    for semantic in (True, False):
+        refined = cp.CoProp()(clip, scenes.prediction(shown, binary=not semantic)).prediction
+        assert all(refined.label_map(t).any() for t in (1, 3))
+
+
+def speech(pauses_s: list[tuple[float, float]], duration_s: float = 10) -> cp.Sound:
+    """Syllables of noise with a hum of the room at -50 dB; nobody speaks in the pauses."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
+    voice = np.sin(2 * np.pi * 140 * time_s + 3 * np.sin(2 * np.pi * 3 * time_s)) * (
+        0.6 + 0.4 * np.sin(2 * np.pi * 4 * time_s)
+    )
+    for start, stop in pauses_s:
+        voice[(time_s >= start) & (time_s < stop)] = 0
+    return cp.Sound((0.2 * voice + 0.0006 * rng.standard_normal(len(time_s))).astype(np.float32), RATE_HZ)
+
+
+def test_short_pauses_of_a_speaker_erase_nothing_and_long_silence_is_sure() -> None:
+    shown = np.zeros((10, 2), bool)
+    shown[:, 0] = True
+    paused = scenes.clip(10, speech([(2.2, 2.7), (5.1, 5.7), (8.0, 8.5)]))
+    assert cp.CoProp()(paused, scenes.prediction(shown)).changed == ()
+    long = scenes.clip(10, speech([(6, 10)]))
+    points = cp.CoProp().control_points(long)
+    assert points.silence is not None and (points.silence[7:] > 0.8).all() and (points.silence[:5] < 0.1).all()
+
+
+def test_nothing_in_a_steady_sound_is_surely_silent() -> None:
+    hum = (0.003 * np.random.default_rng(1).standard_normal(6 * RATE_HZ)).astype(np.float32)
+    silence = silence_probability(cp.Sound(hum, RATE_HZ), cp.TimeBase.of("avsbench", 6), np.ones(6, bool))
+    assert (silence < 0.9).all()
+
+
+def test_every_edit_and_abstention_says_why() -> None:
+    late = scenes.prediction(scenes.late(scenes.STATES, 1))
+    result = cp.CoProp(control_points=scenes.points(scenes.STATES))(scenes.clip(), late)
+    told = " ".join(result.why)
+    assert len(result.why) >= 4 and "1 frame late" in told and "is erased" in told and "is brought back" in told
+    unchanged = cp.CoProp(control_points=scenes.points(scenes.STATES))(scenes.clip(), scenes.prediction(scenes.STATES))
+    assert unchanged.changed == () and all("left as it is" in w or "nothing to change" in w for w in unchanged.why)
+    careful = cp.CoProp(control_points=scenes.points(scenes.STATES), fusion="consensus:max_harm=0.0001")
+    assert any("is left as it is" in line for line in careful(scenes.clip(), late).why)
