@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from coprop_plugin.cli.main import main
+from coprop_plugin.datasets.made import MadeClips
 from coprop_plugin.errors import CoPropError
-from coprop_plugin.study.cases import FITTED_SEEDS, synthetic_cases
+from coprop_plugin.study.cases import FITTED_SEEDS, made_cases
 from coprop_plugin.study.harm import harm, wilson
 
 
@@ -34,7 +35,7 @@ def test_scores_of_other_clips_are_refused() -> None:
 
 def test_sets_are_labelled_as_the_real_ones_and_say_whether_they_were_fitted_on() -> None:
     for kind, binary in (("ms3", True), ("avss", False)):
-        inside, outside = synthetic_cases([FITTED_SEEDS[0], FITTED_SEEDS.stop], kind=kind, size=64)
+        inside, outside = made_cases(MadeClips(kind, range(FITTED_SEEDS[-1], FITTED_SEEDS.stop + 1)), size=64)
         assert inside.truth.binary == outside.truth.binary == binary
         assert (inside.held_out, outside.held_out) == (False, True)
 

@@ -146,9 +146,11 @@ def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3,
     shares = np.exp(weights - logsumexp(weights))
     total = np.einsum("se,setc->tc", shares, sounding)
     best = int(shares.sum(axis=1).argmax())
+    onset, offset = shifts[kept[best]]
     return Reading(
         _scaled(total, beliefs.trust),
-        *shifts[kept[best]],
+        onset,
+        offset,
         float(shares[best].sum()),
         float(shares.sum(axis=0) @ ERROR_RATES),
     )
