@@ -42,7 +42,7 @@ def test_sets_are_labelled_as_the_real_ones_and_say_whether_they_were_fitted_on(
 
 def test_the_table_shows_harm_beside_means(capsys: pytest.CaptureFixture[str]) -> None:
     seeds = f"{FITTED_SEEDS.stop}-{FITTED_SEEDS.stop + 1}"
-    asked = ["--kind", "ms3", "--size", "64", "--simulators", "perfect,drop_touching:1"]
+    asked = ["--like", "ms3", "--size", "64", "--simulators", "perfect,drop_touching:1"]
     assert main(["study", "plug-in", "--seeds", seeds, *asked]) == 0
     told = capsys.readouterr().out
     assert "held-out" in told and "worse" in told and "tail" in told and "harmed clips" in told
