@@ -286,7 +286,7 @@ def test_recorded_answers_run_the_command_line(tmp_path: Path, capsys: pytest.Ca
             "variant is one of one_step, three_step, rcpg, got 'two_step'",
         ),
         (["--control-points", "rcpg:decoding=some,model=x/y"], "decoding is one of constrained, free"),
-        (["--control-points", "rcpg:agreement=0,model=x/y"], "agreement is a whole number from 1 on, got 0"),
+        (["--control-points", "rcpg:agreement=0,model=x/y"], "agreement is a whole number from 1 to 101, got 0"),
         (
             ["--control-points", "rcpg:agreement=2.5,model=x/y"],
             "agreement is a whole number (of 63 bits at most), got 2.5",
@@ -295,7 +295,10 @@ def test_recorded_answers_run_the_command_line(tmp_path: Path, capsys: pytest.Ca
             ["--control-points", "rcpg:window_s=ten,model=x/y"],
             "window_s is a whole number (of 63 bits at most) or None, got 'ten'",
         ),
-        (["--control-points", "rcpg:num_examples=-1,model=x/y"], "num_examples is a whole number from 0 on, got -1"),
+        (
+            ["--control-points", "rcpg:num_examples=-1,model=x/y"],
+            "num_examples is a whole number from 0 to 100, got -1",
+        ),
         (["--control-points", "rcpg:replay=a.json,device=cpu"], "need no model, no server and no options"),
     ],
 )

@@ -46,7 +46,7 @@ _SIDE = Record(
         "truth_control_points": Text(),
         "sums": MapOf(Maybe(MapOf(Anything()))),
     },
-    free={"format": Whole()},
+    free={"format": Whole(), "notes": ListOf(Text())},
 )
 _RECORD = Record(
     needed={
@@ -59,6 +59,7 @@ _RECORD = Record(
         "segments": ListOf(ListOf(Maybe(Whole(0, 1 << 31)), least=3, most=3), least=1),
         "changed_frames": ListOf(Whole(0, 1 << 31)),
         "notes": ListOf(Text()),
+        "why": ListOf(Text()),
     }
 )
 _FAILURE = Record(needed={"video": Text(), "error": Text()})
