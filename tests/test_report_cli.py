@@ -34,6 +34,7 @@ def refined(tmp_path):
         control_points=ControlPoints(np.array([1, 1, 0, 1]), silent=(True, False, True)),
         segments=(Segment(0, 1, True), Segment(1, 3, False, ("dog",), 2), Segment(3, 4, True)),
         notes=("the masks were late",),
+        why=("frame 3: kept",),
     )
     settings = {"propagator": "flow", "seed": 0}
     write_result(result, out, clip=clip, configuration=settings, inputs={"source": frames, "audio": audio})

@@ -28,6 +28,7 @@ class Result:
     base: Prediction | None
     changed: tuple[int, ...] = (1, 3)
     notes: tuple[str, ...] = ("padded",)
+    why: tuple[str, ...] = ()
 
     @property
     def segments(self):
