@@ -100,11 +100,11 @@ def test_several_tasks_are_each_alone_and_the_memory_is_bounded(weights: Path) -
     alone = [next(small(weights).propagate(clip, [task])) for task in tasks]
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert poor.features.held_bytes == 0
+    assert poor.features.kept.held_bytes == 0
     one = poor.features(clip, 0).nbytes
     some = small(weights, cache_bytes=2 * one)
     list(some.propagate(clip, tasks))
-    assert 0 < some.features.held_bytes <= 2 * one
+    assert 0 < some.features.kept.held_bytes <= 2 * one
 
 
 @pytest.mark.parametrize("size", [(9, 11), (5, 3), (20, 17)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -108,6 +109,16 @@ def test_the_flow_cache_stays_within_its_bound() -> None:
         clip, truth = moving_clip()
         next(flow.propagate(clip, [task_of(truth[0], start=0, stop=5, anchor=0)]))
         assert flow._cache.held_bytes <= 2_000_000
+
+
+def test_nothing_is_kept_of_clips_that_are_done() -> None:
+    flow = Flow()
+    clip, truth = moving_clip()
+    next(flow.propagate(clip, [task_of(truth[0], start=0, stop=5, anchor=0)]))
+    assert flow._cache.held_bytes > 0
+    del clip, truth
+    gc.collect()
+    assert (flow._cache.held_bytes, len(flow._cache)) == (0, 0)
 
 
 def test_an_empty_mask_stays_empty_without_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
 from pathlib import Path
 
 import cv2
@@ -17,6 +15,7 @@ from ..structures import Clip
 from ..weights.checkpoint import load_into, read_state_dict
 from ..weights.device import choose_device
 from ..weights.packages import EFFICIENTNET, installed_file
+from .clip_cache import ClipCache
 
 BLOCKS = (4, 7, 10)  # 40, 80 and 112 channels: from texture to parts
 NUM_BLOCKS = 11
@@ -44,9 +43,7 @@ class FrameFeatures:
 
     def __init__(self, network: EfficientNetLite0, *, height_px: int, device: torch.device, cache_bytes: int) -> None:
         self.network, self.height_px, self.device = network.to(device), height_px, device
-        self.cache_bytes, self.held_bytes = cache_bytes, 0
-        self._kept: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
-        self._clips: dict[int, weakref.ref[Clip]] = {}
+        self.kept: ClipCache[Tensor] = ClipCache(cache_bytes)
 
     @classmethod
     def load(cls, weights: str | Path | None, *, height_px: int, device: str, cache_bytes: int) -> FrameFeatures:
@@ -55,19 +52,10 @@ class FrameFeatures:
 
     def __call__(self, clip: Clip, t: int) -> Tensor:
         """The features of frame t."""
-        held = self._clips.get(id(clip))
-        if held is None or held() is not clip:  # another clip may have taken a dead one's place in memory
-            self._forget(id(clip))
-            self._clips[id(clip)] = weakref.ref(clip)
-        key = (id(clip), t)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        if (known := self.kept.get(clip, t)) is not None:
+            return known
         features = self.of_frame(clip.frames[t])
-        self._kept[key] = features
-        self.held_bytes += features.nbytes
-        while self.held_bytes > self.cache_bytes and self._kept:
-            self.held_bytes -= self._kept.popitem(last=False)[1].nbytes
+        self.kept.put(clip, t, features, num_bytes=features.nbytes)
         return features
 
     @torch.inference_mode()
@@ -80,7 +68,3 @@ class FrameFeatures:
         small = cv2.resize(np.ascontiguousarray(frame), size, interpolation=area)
         levels = self.network.maps(prepared(torch.from_numpy(small)[None].to(self.device)), BLOCKS)
         return torch.cat([F.normalize(level[0], dim=0) for level in levels]) / len(levels) ** 0.5
-
-    def _forget(self, clip_key: int) -> None:
-        for key in [key for key in self._kept if key[0] == clip_key]:
-            self.held_bytes -= self._kept.pop(key).nbytes

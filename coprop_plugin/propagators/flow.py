@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -15,6 +13,7 @@ from ..errors import CoPropError
 from ..parts import part
 from ..structures import Clip
 from .base import PropagationTask, Propagator, check_range
+from .clip_cache import ClipCache
 
 
 @part("propagator", "flow", example="max_side_px=480")
@@ -48,7 +47,7 @@ class Flow(Propagator):
                 f"{max_side_px}, {max_gap_s}, {consistency_px}, {cache_bytes}."
             )
         self.max_side_px, self.max_gap_s, self.consistency_px = max_side_px, max_gap_s, consistency_px
-        self._cache = _FlowCache(cache_bytes)
+        self._cache: ClipCache[tuple[np.ndarray, np.ndarray]] = ClipCache(cache_bytes)
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._dis.setVariationalRefinementIterations(0)  # a third cheaper, and masks follow as well without it
 
@@ -88,8 +87,8 @@ class Flow(Propagator):
             pictures = pictures[::-1]
         there, back = self._chain(pictures), self._chain(pictures[::-1])
         step = _with_trust(there, back, self.consistency_px)
-        self._cache.put(clip, (source, t), _with_trust(back, there, self.consistency_px))
-        self._cache.put(clip, key, step)
+        for place, found in (((source, t), _with_trust(back, there, self.consistency_px)), (key, step)):
+            self._cache.put(clip, place, found, num_bytes=_bytes(found))
         return step
 
     def _pictures(self, clip: Clip, t: int) -> list[np.ndarray]:
@@ -116,37 +115,6 @@ class Flow(Propagator):
             total = step if total is None else total + _sample(step, _grid(step.shape[:2]) + total)
         assert total is not None
         return total
-
-
-class _FlowCache:
-    """The flows of the last clips, least recently used first out, never more than ``limit_bytes``."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes, self.held_bytes = limit_bytes, 0
-        self._flows: OrderedDict[tuple[int, int, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
-        self._clips: dict[int, weakref.ref[Clip]] = {}
-
-    def get(self, clip: Clip, step: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
-        held = self._clips.get(id(clip))
-        key = (id(clip), *step)
-        if held is None or held() is not clip or key not in self._flows:
-            return None
-        self._flows.move_to_end(key)
-        return self._flows[key]
-
-    def put(self, clip: Clip, step: tuple[int, int], flow: tuple[np.ndarray, np.ndarray]) -> None:
-        held = self._clips.get(id(clip))
-        if held is None or held() is not clip:
-            self._forget(id(clip))
-            self._clips[id(clip)] = weakref.ref(clip)
-        self._flows[(id(clip), *step)] = flow
-        self.held_bytes += _bytes(flow)
-        while self.held_bytes > self.limit_bytes and self._flows:
-            self.held_bytes -= _bytes(self._flows.popitem(last=False)[1])
-
-    def _forget(self, clip_key: int) -> None:
-        for key in [key for key in self._flows if key[0] == clip_key]:
-            self.held_bytes -= _bytes(self._flows.pop(key))
 
 
 def _bytes(flow: tuple[np.ndarray, np.ndarray]) -> int:
