@@ -196,16 +196,12 @@ class TestText:
             guide.tokens(clip, replace(scenes.task(0, 3, 0), categories=("dog",)))
 
     def test_a_text_model_of_transformers(self, tmp_path: Path) -> None:
-        transformers = pytest.importorskip("transformers")
+        pytest.importorskip("transformers")
+        from tiny_language import bert
+
         from coprop_plugin.propagators.text import text_encoder
 
-        (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dog", "violin"]))
-        transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
-        config = transformers.BertConfig(
-            vocab_size=7, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-        )
-        transformers.BertModel(config).save_pretrained(tmp_path)
-        encode = text_encoder(tmp_path)
+        encode = text_encoder(bert(tmp_path, words=["dog", "violin"]))
         words: Sequence[str] = ["dog", "violin", "dog violin"]
         embeddings = encode(words)
         assert embeddings.shape == (3, 16)

@@ -22,6 +22,7 @@ from coprop_plugin.propagators.aot.config import MODELS
 from coprop_plugin.propagators.aot.propagator import AOT
 from coprop_plugin.propagators.base import PropagationTask
 from coprop_plugin.propagators.guides import LOG_MEL_DIM, log_mel_features
+from coprop_plugin.structures import AVSBENCH_NAMES
 from coprop_plugin.training.loop import train
 from coprop_plugin.training.networks import FIRST_STAGES, starting_network
 from coprop_plugin.training.propagator import PropagatorTraining
@@ -230,12 +231,45 @@ class TestCommand:
         assert main(self.flags(tmp_path / "run", "--hears", "none", "--masks", "visible")) == 0
         assert AOT("aott", checkpoint=json.loads(capsys.readouterr().out)["weights"], device="cpu").name == "aott"
 
+    def test_words_in_place_of_the_sound(
+        self, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip("transformers")
+        from tiny_language import bert
+
+        folder = bert(tmp_path / "text", words=AVSBENCH_NAMES)
+        hears = ["--hears", "text", "--audio-checkpoint", str(folder), "--checkpoint", str(checkpoint)]
+        assert main(self.flags(tmp_path / "run", *hears)) == 0
+        trained = load_file(json.loads(capsys.readouterr().out)["weights"])
+        fresh = starting_network("aott", checkpoint=trained)
+        assert fresh.audio_insert is not None
+        assert fresh.audio_insert.heard == "text" and fresh.audio_insert.audio_dim == 16
+        moved = [name for name in trained if name.endswith("projection.weight") and trained[name].any()]
+        assert len([name for name in moved if name.startswith("audio_insert")]) == 4
+        for name in moved:  # two steps move little: enough to see which words are heard
+            trained[name] = trained[name] * (1000 if name.startswith("audio_insert") else 1)
+        propagator = AOT("aott", checkpoint=trained, audio_checkpoint=folder, device="cpu")
+        clip = make_clip(1, kind="moc", size=SIZE).clip
+        mask = np.zeros((2, *SIZE), np.float32)
+        mask[0, :, :16], mask[1, :, 16:] = 1, 1
+        tasks = [PropagationTask(0, 2, 0, mask, categories=(name,)) for name in ("axe", "dog", "axe")]
+        one, other, again = propagator.propagate(clip, tasks)
+        assert not np.allclose(one[1], other[1], atol=1e-3)
+        np.testing.assert_allclose(one, again, atol=scenes.FED)
+        for flags, message in (
+            (["--audio-context", "1"], "a text-guided insert has no context"),
+            (["--masks", "visible"], "have none. Train on clips with classes"),
+        ):
+            assert main(self.flags(tmp_path / "more", *hears, *flags)) == 2
+            assert message in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ("flags", "message"),
         [
             (["--hears", "none", "--train", "insert"], "no audio insert to train"),
             (["--train", "insert"], "cannot be trained on a network that knows nothing"),
             (["--hears", "vggish"], "--hears vggish needs --audio-checkpoint"),
+            (["--hears", "text"], "--hears text needs --audio-checkpoint FOLDER"),
             (["--size", "34x33"], "the nearest is 33x33"),
             (["--size", "33"], "as 224x224"),
             (["--model", "aot"], "unknown AOT model 'aot'"),

@@ -13,7 +13,7 @@ from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.propagators.base import PropagationTask
-from coprop_plugin.propagators.guides import AudioGuide
+from coprop_plugin.propagators.guides import AudioGuide, TextGuide
 from coprop_plugin.structures import Clip, Sound, TimeBase
 from coprop_plugin.training.losses import IGNORE
 from coprop_plugin.training.sequences import LabelledClip, SequenceRule, draw_sequence, windows_of
@@ -98,6 +98,22 @@ class TestSequence:
                 assert torch.equal(got, wanted)
             seen |= {(first, *drawn.identities), (drawn.labels[0, 0, 4] == 0,)}
         assert len(seen) > 20 and {(True,), (False,)} <= seen  # places, identities and mirroring vary
+
+    def test_words_of_what_is_masked_in_the_window(self) -> None:
+        guide = TextGuide(lambda words: np.array([[len(word)] for word in words], np.float32), dim=1)
+        rule = SequenceRule(length=2, size=SIZE, missed_points=0)
+        names = {1: "dog", 2: "violin"}
+        named = LabelledClip(TestWindows.LABELS.clip, TestWindows.LABELS.labels, TestWindows.LABELS.flags, names)
+        seen = set()
+        for seed in range(20):
+            drawn = draw_sequence(Few(named), 0, rule, np.random.default_rng(seed), guide)
+            assert drawn.audio is not None and drawn.audio.valid.all()
+            lengths = [3.0] if int(drawn.name.rpartition(" ")[2]) < 3 else [3.0, 6.0]
+            assert drawn.audio.tokens[..., 0].tolist() == [lengths] * 2
+            seen.add(len(lengths))
+        assert seen == {1, 2}
+        with pytest.raises(CoPropError, match=r"objects \[1(, 2)?\] have none. Train on clips with classes"):
+            draw_sequence(Few(TestWindows.LABELS), 0, rule, np.random.default_rng(0), guide)
 
     def test_mirrored_together(self) -> None:
         rule = SequenceRule(length=2, size=SIZE, flip_share=1, num_identities=1)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
     Qwen2_5OmniThinkerForConditionalGeneration,
     Qwen2AudioConfig,
     Qwen2AudioEncoderConfig,
@@ -51,6 +55,19 @@ def _extractor() -> WhisperFeatureExtractor:
     return WhisperFeatureExtractor(
         feature_size=128, sampling_rate=16000, hop_length=160, chunk_length=CHUNK_S, n_fft=400
     )
+
+
+def bert(folder: Path, *, words: Sequence[str]) -> Path:
+    """A text model of width 16 that knows these words."""
+    folder.mkdir(exist_ok=True)
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocab))
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        BertModel(BertConfig(vocab_size=len(vocab), **sizes)).save_pretrained(folder)
+    return folder
 
 
 def qwen2_audio(folder: Path) -> Path:

@@ -16,8 +16,8 @@ from .synth import size_of
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..propagators.guides import AudioFeatures
     from ..training.loop import Trained
+    from ..training.sequences import Heard
 
 HELP = """Train a propagator: the audio insert on top of AOT's weights (default), all of it, or plain AOT.
 A stopped training goes on with the same command; OUT/weights.safetensors is for --propagator-checkpoint."""
@@ -25,6 +25,8 @@ EXAMPLES = """\
   coprop train propagator --model r50_aotl --checkpoint R50_AOTL_PRE_YTB_DAV.pth --data AVSBench/AVSS \\
       --hears vggish --audio-checkpoint vggish.pth -o runs/insert
   coprop train propagator --model aott --hears none --data synth:moc:0-7999 --masks visible --size 97x97 -o runs/aott
+  coprop train propagator --model r50_aotl --checkpoint R50_AOTL_PRE_YTB_DAV.pth --data AVSBench/AVSS \\
+      --hears text --audio-checkpoint clip-vit-base-patch32/ -o runs/words
   coprop train propagator --model aott --checkpoint runs/aott/weights.safetensors --train all --missed-points 1 \\
       --data synth:moc:10000-13999 --size 97x97 -o runs/heard
   coprop refine video.mp4 --masks preds/ --propagator aott --propagator-checkpoint runs/heard/weights.safetensors -o out/"""
@@ -46,11 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--hears",
         old="--audio",
         dest="hears",
-        choices=("logmel", "vggish", "none"),
+        choices=("logmel", "vggish", "text", "none"),
         default="logmel",
-        help="what the insert hears (logmel)",
+        help="what the insert hears (logmel); text: the names of what is masked, in place of the sound",
     )
-    what.add_argument("--audio-checkpoint", metavar="FILE", help="VGGish's weights")
+    what.add_argument("--audio-checkpoint", metavar="PATH", help="VGGish's weights, or the text model's folder")
     what.add_argument("--audio-context", type=int, default=0, metavar="K", help="frames to each side heard too (0)")
     what.add_argument("--levels", choices=("all", "last"), default="all", help="encoder levels with an insert (all)")
     what.add_argument("--identity", action="store_true", help="the sound enters the objects' identities as well")
@@ -119,11 +121,10 @@ def _training(args: argparse.Namespace) -> Any:
     size = size_of(args.size)
     source = open_source(args.data, size=size, split=args.split, masks=args.masks)
     insert = None
-    if args.hears != "none":
-        from ..propagators.guides import LOG_MEL_DIM
-
+    heard, dim = _heard(args)
+    if heard is not None:
         insert = {
-            "audio_dim": LOG_MEL_DIM if args.hears == "logmel" else 128,
+            "audio_dim": dim,
             "heard": args.hears,
             "levels": args.levels,
             "context_frames": args.audio_context,
@@ -138,7 +139,7 @@ def _training(args: argparse.Namespace) -> Any:
         ),
         part=args.train or ("all" if insert is None or args.checkpoint is None else "insert"),
         pretrained=args.checkpoint is not None,
-        features=_features(args),
+        features=heard,
         sound="shuffled" if args.shuffled else "true",
         record={
             "model": args.model,
@@ -148,16 +149,24 @@ def _training(args: argparse.Namespace) -> Any:
     )
 
 
-def _features(args: argparse.Namespace) -> AudioFeatures | None:
-    from ..propagators.guides import log_mel_features, vggish_features
+def _heard(args: argparse.Namespace) -> tuple[Heard | None, int]:
+    """What the insert hears, and how many numbers a token of it has."""
+    from ..propagators.guides import LOG_MEL_DIM, TextGuide, log_mel_features, vggish_features
 
     if args.hears == "none":
-        return None
+        return None, 0
     if args.hears == "logmel":
-        return log_mel_features
+        return log_mel_features, LOG_MEL_DIM
     if not args.audio_checkpoint:
-        raise CoPropError("--hears vggish needs --audio-checkpoint FILE; --hears logmel needs no weights.")
-    return vggish_features(args.audio_checkpoint)
+        what = "FILE" if args.hears == "vggish" else "FOLDER, a text model"
+        raise CoPropError(f"--hears {args.hears} needs --audio-checkpoint {what}; --hears logmel needs no weights.")
+    if args.hears == "vggish":
+        return vggish_features(args.audio_checkpoint), 128
+    from ..propagators.text import text_encoder
+
+    encode = text_encoder(args.audio_checkpoint)
+    dim = encode(["sound"]).shape[1]
+    return TextGuide(encode, dim=dim), dim
 
 
 def tell(outcome: Trained, steps: int, *, as_json: bool) -> None:

@@ -89,16 +89,23 @@ class TextGuide:
         self._encode, self._dim = encode, dim
 
     def tokens(self, clip: Clip, task: PropagationTask) -> AudioTokens:
-        words = self._embed(clip, task)[None].expand(len(task), -1, -1)
-        return AudioTokens(words, torch.ones(words.shape[:2], dtype=torch.bool), words.mean(dim=1))
-
-    def _embed(self, clip: Clip, task: PropagationTask) -> Tensor:
-        words = task.categories
-        if not words:
+        if not task.categories:
             raise CoPropError(
                 f"clip '{clip.clip_id}', frames [{task.start}, {task.stop}): text guidance needs the segment's "
                 "categories, and its control points name none. Use a generator that names them (rcpg), or audio."
             )
+        return self.tokens_of_words(task.categories, len(task))
+
+    def tokens_of_words(self, words: Sequence[str], num_frames: int) -> AudioTokens:
+        """One or more words, a token each, the same for so many frames.
+
+        Raises:
+            CoPropError: the encoder gives embeddings of another shape.
+        """
+        tokens = self._embed(words)[None].expand(num_frames, -1, -1)
+        return AudioTokens(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), tokens.mean(dim=1))
+
+    def _embed(self, words: Sequence[str]) -> Tensor:
         embeddings = torch.from_numpy(np.asarray(self._encode(words), np.float32))
         if embeddings.shape != (len(words), self._dim):
             raise CoPropError(

@@ -17,10 +17,10 @@ from ..propagators.aot.network import AOTNetwork, Features
 from ..propagators.aot.objects import UNUSED_LOGIT
 from ..propagators.aot.preprocess import most_likely, network_size, to_input
 from ..propagators.audio_insert import AudioTokens
-from ..propagators.guides import AudioFeatures
+from ..propagators.guides import TextGuide
 from .losses import IGNORE, mask_loss
 from .networks import freeze_first_stages, thaw_norms
-from .sequences import MaskedSequence, SequenceRule, SequenceSource, draw_sequence
+from .sequences import Heard, MaskedSequence, SequenceRule, SequenceSource, draw_sequence
 
 Part = Literal["insert", "all"]
 Sound = Literal["true", "shuffled"]
@@ -66,7 +66,7 @@ class PropagatorTraining:
         part: train the ``insert`` alone, or ``all``.
         pretrained: whether the network brings weights: its norms, the stem and the first stage then stay as they are
             and the encoder learns at a tenth of the rate. Otherwise norms follow the batches.
-        features: a clip's ``(T, D)`` audio features, if there is an insert.
+        features: if there is an insert, a clip's ``(T, D)`` audio features, or what gives tokens of categories' names.
         sound: ``true``, or ``shuffled``: each sequence hears the next one of its batch (the control of a study).
         record: what else describes the training: model, checkpoint, kind of features.
 
@@ -83,7 +83,7 @@ class PropagatorTraining:
         *,
         part: Part = "insert",
         pretrained: bool = True,
-        features: AudioFeatures | None = None,
+        features: Heard | None = None,
         sound: Sound = "true",
         record: Mapping[str, Any] | None = None,
     ) -> None:
@@ -195,7 +195,7 @@ def _check(
     *,
     part: str,
     pretrained: bool,
-    features: AudioFeatures | None,
+    features: Heard | None,
     sound: str,
 ) -> None:
     for kind, given, allowed in (("part to train", part, get_args(Part)), ("sound", sound, get_args(Sound))):
@@ -216,6 +216,10 @@ def _check(
         raise CoPropError("there is no audio insert to train; add one, or train all.")
     if part == "insert" and not pretrained:
         raise CoPropError("an insert alone cannot be trained on a network that knows nothing; train all.")
+    if isinstance(features, TextGuide) and rule.context_frames:
+        raise CoPropError(
+            f"words have no frames to each side; a text-guided insert has no context, got {rule.context_frames}."
+        )
     if insert is not None and int(insert.context_frames) != rule.context_frames:
         raise CoPropError(
             f"the insert hears {int(insert.context_frames)} frames to each side, the sequences bring "

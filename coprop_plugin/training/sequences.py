@@ -6,8 +6,8 @@ only the sound tells that an object of the first frame has fallen silent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +17,11 @@ from ..errors import CoPropError
 from ..propagators.aot.config import MAX_OBJECTS
 from ..propagators.aot.preprocess import nearest, resize_frame
 from ..propagators.audio_insert import AudioTokens
-from ..propagators.guides import AudioFeatures, tokens_of_segment
+from ..propagators.guides import AudioFeatures, TextGuide, tokens_of_segment
 from ..structures import Clip, class_sets
 from .losses import IGNORE
+
+Heard = AudioFeatures | TextGuide  # a clip's features, or what makes tokens of its categories' names
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class LabelledClip:
     Attributes:
         labels: ``(T, H, W)`` integers: 0 background, others objects (of any number), IGNORE where nothing is known.
         flags: ``(T,) bool``, its control points.
+        names: object id -> category, where known.
     """
 
     clip: Clip
     labels: np.ndarray
     flags: np.ndarray
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 class SequenceSource(Protocol):
@@ -97,18 +101,18 @@ class MaskedSequence:
 
 
 def draw_sequence(
-    source: SequenceSource, item: int, rule: SequenceRule, rng: np.random.Generator, features: AudioFeatures | None
+    source: SequenceSource, item: int, rule: SequenceRule, rng: np.random.Generator, heard: Heard | None
 ) -> MaskedSequence:
     """A sequence of a clip, or of the next one that has any.
 
     Raises:
-        CoPropError: no clip of the source has a sequence of this kind.
+        CoPropError: no clip of the source has a sequence of this kind, or words are wanted of objects without names.
     """
     for step in range(len(source)):
         labelled = source[(item + step) % len(source)]
         if windows := windows_of(labelled, rule):
             start, stop, first = windows[rng.integers(len(windows))]
-            return _cut(labelled, rule, rng, features, start=start, stop=stop, first=first)
+            return _cut(labelled, rule, rng, heard, start=start, stop=stop, first=first)
     raise CoPropError(
         f"none of the {len(source)} clips has an object that is masked in one frame, in a range of at least 2 frames with "
         f"{rule.missed_points} control points inside and masks to compare with. Train on other clips, or miss fewer points."
@@ -144,7 +148,7 @@ def _cut(
     labelled: LabelledClip,
     rule: SequenceRule,
     rng: np.random.Generator,
-    features: AudioFeatures | None,
+    heard: Heard | None,
     *,
     start: int,
     stop: int,
@@ -164,11 +168,23 @@ def _cut(
     if flip:
         frames, labels = frames[:, :, ::-1], labels[:, :, ::-1]
     audio = None
-    if features is not None:
-        tokens = tokens_of_segment(features(clip), start, stop, context_frames=rule.context_frames)
-        audio = tokens.rows(torch.tensor(there) - start)
+    if heard is not None:
+        audio = _tokens(labelled, rule, heard, start=start, stop=stop).rows(torch.tensor(there) - start)
     name = f"{clip.clip_id} from frame {first}"
     return MaskedSequence(name, frames, labels, tuple(identities.tolist()), audio)
+
+
+def _tokens(labelled: LabelledClip, rule: SequenceRule, heard: Heard, *, start: int, stop: int) -> AudioTokens:
+    """What goes with each frame of a window: its sound, or the words of all that is masked in the window."""
+    if not isinstance(heard, TextGuide):
+        return tokens_of_segment(heard(labelled.clip), start, stop, context_frames=rule.context_frames)
+    ids = sorted(set[int]().union(*(s or () for s in _sets(labelled)[start:stop])))
+    if unnamed := [object_id for object_id in ids if object_id not in labelled.names]:
+        raise CoPropError(
+            f"clip '{labelled.clip.clip_id}': a text-guided insert is trained with the names of what is masked, and its "
+            f"objects {unnamed} have none. Train on clips with classes (AVSS, moc, avss), or let the insert hear sound."
+        )
+    return heard.tokens_of_words([labelled.names[object_id] for object_id in ids], stop - start)
 
 
 def _largest(labels: np.ndarray, most: int) -> list[int]:

@@ -45,7 +45,8 @@ class SyntheticSource:
             flags = np.arange(made.clip.num_frames) == 0
             return LabelledClip(made.clip, np.asarray(made.scene.instances), flags)
         labels = np.stack([made.scene.label_map(t) for t in range(made.clip.num_frames)])
-        return LabelledClip(made.clip, labels, made.scene.control_points().flags)
+        names = made.scene.names if made.scene.labelling == "semantic" else {}
+        return LabelledClip(made.clip, labels, made.scene.control_points().flags, names)
 
     def describe(self) -> dict[str, Any]:
         return {**self.clips.describe(), "masks": self.masks, "size": list(self.size)}
@@ -70,7 +71,7 @@ class AVSBenchSource:
         video = self._videos[item]
         clip, truth = self._dataset.clip(video), self._dataset.truth(video)
         labels = np.stack([truth.label_map(t) for t in range(clip.num_frames)])
-        return LabelledClip(clip, labels, true_control_points(self._dataset, video).flags)
+        return LabelledClip(clip, labels, true_control_points(self._dataset, video).flags, self._dataset.names)
 
     def describe(self) -> dict[str, Any]:
         return {"layout": self._dataset.layout.name, "split": self._split, "videos": len(self)}
