@@ -54,7 +54,7 @@ def test_adapters_of_other_packages_are_found_by_name(clip: Clip, installed: Non
     assert adapter.predict(clip).label_map(0).all()
     with pytest.raises(CoPropError, match="'everywhere' has no option 'size'"):
         build_adapter("everywhere", size=3)
-    with pytest.raises(CoPropError, match=r"'odd' must be .* an Adapter .*got \{\} \(dict\)"):
+    with pytest.raises(CoPropError, match=r"'odd' must be .* an object of Adapter .*got \{\} \(dict\)"):
         build_adapter("odd")
 
 

@@ -114,6 +114,6 @@ def test_a_package_that_breaks_harms_nobody_else(my_package: Path) -> None:
 def test_something_else_than_the_kind_is_refused(my_package: Path) -> None:
     (my_package / "fade.py").write_text("class Fade:\n    pass\n")
     with pytest.raises(
-        CoPropError, match=r"'fade' must be .* a Propagator .*coprop_plugin.propagators.base.Propagator"
+        CoPropError, match=r"'fade' must be .* an object of Propagator .*coprop_plugin.propagators.base.Propagator"
     ):
         parts.build("propagator", "fade")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -83,7 +84,7 @@ class VctAdapter(PublishedAdapter):
         self,
         checkpoint: Checkpoint | None = None,
         *,
-        maskige: Any = None,
+        maskige: Source | Mapping[str, Any] | Callable[..., Any] | str | Path | None = None,
         maskige_kept: str | Path | None = None,
         frames: Literal["published", "clean"] = "published",
         size: str | tuple[int, int] | None = None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CoPropError
+from ...parts import check, options_of
 from ...store.frame_files import entries
 from .mask_files import ARRAYS, CODES, SavedMasks
 from .pictures import PICTURE, FromMasks, Grey, Pictures, Source
@@ -34,7 +35,9 @@ def open_source(given: Any, *, device: str = "auto") -> Source:
     if isinstance(given, Source):
         return given
     if isinstance(given, Mapping):
-        return Segmenter(**{"device": device, **given})
+        options = {"device": device, **given}
+        check("the segmenter of maskige=", options, options_of(Segmenter))
+        return Segmenter(**options)
     if callable(given):
         return FromMasks(given, about=f"Maskige: coloured from masks of {getattr(given, '__name__', 'a function')}")
     if given == "grey":

@@ -205,6 +205,6 @@ def _kept(kind: PartKind, made: Any, what: str) -> Any:
     if isinstance(made, wanted):
         return made
     raise CoPropError(
-        f"{what} must be a name, a dict with a 'name', or a {wanted.__name__} (subclass "
+        f"{what} must be a name, a dict with a 'name', or an object of {wanted.__name__} (subclass "
         f"{wanted.__module__}.{wanted.__name__}); got {shown(made)}."
     )
