@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ import pytest
 from rescore_runs import copy, files_of, write_benchmark
 
 from coprop_plugin.errors import CoPropError
-from coprop_plugin.rescore import RunFolder
-from coprop_plugin.rescore.ray_cluster import MAX_TRIES, Crew, RayCluster, check_node, look_around
+from coprop_plugin.rescore import RunFolder, ray_cluster
+from coprop_plugin.rescore.ray_cluster import MAX_TRIES, Crew, RayCluster, check_head, check_node, look_around
 from coprop_plugin.rescore.worker import Outcome
 
 COPROP = (sys.executable, "-m", "coprop_plugin.cli.main", "rescore")
@@ -151,6 +152,28 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(CoPropError, match=r"coprop-plugin\[ray\]"):
         RayCluster()
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "auto"])
+def test_a_head_that_nobody_reaches_is_told_at_once(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: every knock is refused
+        port = unused.getsockname()[1]
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        monkeypatch.setattr(ray_cluster.subprocess, "run", lambda *a, **k: pytest.fail("Ray was asked"))
+        with pytest.raises(CoPropError, match=f"no Ray cluster answers at '.*127.0.0.1:{port}'.*--address HOST:PORT"):
+            check_head(given.format(port))
+
+
+@pytest.mark.needs("ray")
+def test_a_port_of_something_else_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ray_cluster.KNOCK_S + ray_cluster.HEAD_S < 30
+    monkeypatch.setattr(ray_cluster, "HEAD_S", 2.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(8)
+        with pytest.raises(CoPropError, match="lets no driver in within 2 s"):
+            check_head(f"127.0.0.1:{silent.getsockname()[1]}")
 
 
 def test_other_versions_and_other_disks_are_refused(tmp_path: Path) -> None:

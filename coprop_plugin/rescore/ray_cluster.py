@@ -11,6 +11,9 @@ import os
 import platform
 import re
 import secrets
+import socket
+import subprocess
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +32,8 @@ MAX_TRIES = 3  # a video that has killed so many workers has failed
 LOOK_S = 120.0  # for all nodes to answer what they see
 NOTICE_S = 30.0  # for the cluster to notice that a node is dead
 START_S = 300.0  # without a single worker left or started
+KNOCK_S = 5.0  # for the head's port to open
+HEAD_S = 20.0  # for the head to let a driver in
 TOKEN_FILE = Path("~/.ray/auth_token")
 
 
@@ -81,6 +86,7 @@ class RayCluster:
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
+        check_head(self.address)
         try:
             self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:  # Ray's own kinds, and those of its transport
@@ -136,6 +142,35 @@ class RayCluster:
                 return False
             time.sleep(0.5)
         return True
+
+
+def check_head(address: str) -> None:
+    """Find out within half a minute whether a head answers: left to itself, Ray knocks for minutes at a wrong address.
+
+    Args:
+        address: as ``ray.init`` takes it; for ``auto`` the one in ``RAY_ADDRESS``, if there is one.
+
+    Raises:
+        CoPropError: nothing listens there, or what listens lets no driver in.
+    """
+    advice = (
+        "Start one with `ray start --head`, name it with --address HOST:PORT, and see that this machine reaches the "
+        "port (firewall, host name)."
+    )
+    given = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
+    host, colon, port = given.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+        except (OSError, OverflowError) as error:
+            raise CoPropError(f"no Ray cluster answers at '{given}' ({error}). {advice}") from error
+    join = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
+    try:  # in a process of its own: a driver that hangs in Ray cannot be stopped from within
+        subprocess.run([sys.executable, "-c", join, given], timeout=HEAD_S, capture_output=True, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CoPropError(
+            f"what listens at '{given}' lets no driver in within {HEAD_S:g} s; is it the head of a Ray cluster? {advice}"
+        ) from error
 
 
 class Crew:
