@@ -20,7 +20,7 @@ from PIL import Image
 from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.cli.main import main
 from coprop_plugin.control_points.language import transport
-from coprop_plugin.control_points.language.cache import AnswerCache
+from coprop_plugin.control_points.language.cache import FILE_NAME, AnswerCache
 from coprop_plugin.control_points.language.model import Answer, Message
 from coprop_plugin.errors import CheckpointError, CoPropError, MediaError, PredictionError
 from coprop_plugin.media import canvas
@@ -127,7 +127,7 @@ def test_a_cache_is_one_table_and_no_link(tmp_path: Path) -> None:
         "i + 1 FROM n) SELECT i, i, i, i, i FROM n"
     )
     (tmp_path / "b").mkdir()
-    with sqlite3.connect(tmp_path / "b/answers.sqlite") as table:
+    with sqlite3.connect(tmp_path / "b" / FILE_NAME) as table:
         table.execute(endless)
     begin = time.monotonic()
     with pytest.raises(CoPropError, match="holds other things than a table of answers"):
@@ -136,7 +136,7 @@ def test_a_cache_is_one_table_and_no_link(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "precious").write_bytes(b"")
     (tmp_path / "precious").chmod(0o644)
-    (tmp_path / "c/answers.sqlite").symlink_to(tmp_path / "precious")
+    (tmp_path / "c" / FILE_NAME).symlink_to(tmp_path / "precious")
     with pytest.raises(CoPropError, match="leads out of the folder"):
         AnswerCache(tmp_path / "c")
     assert (tmp_path / "precious").stat().st_mode & 0o777 == 0o644 and not (tmp_path / "precious").read_bytes()

@@ -12,6 +12,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from coprop_plugin.control_points.language.cache import FILE_NAME
+
 SIDE, SECONDS, RATE_HZ = 32, 3, 8000
 
 
@@ -74,7 +76,7 @@ KINDS = (
     Kind("settings for refine", ("refine.yaml",), ("refine", "--config", "refine.yaml"), ("refine.yaml", "frames", "sound.wav", "masks"), document=True),
     Kind("recorded answers", ("answers.json",), (*_POINTS, *_CLIP, "--control-points", "rcpg:replay=answers.json,cache=off,variant=one_step"), ("answers.json", "frames", "sound.wav"), document=True),
     Kind("annotations", ("examples.json",), (*_POINTS, *_CLIP, "--control-points", "rcpg:replay=answers.json,cache=off,examples=examples.json"), ("answers.json", "examples.json", "frames", "sound.wav"), document=True),
-    Kind("answer cache", ("cache/answers.sqlite",), ("cache", "info", "--folder", "cache", "--json"), ("cache",)),
+    Kind("answer cache", (f"cache/{FILE_NAME}",), ("cache", "info", "--folder", "cache", "--json"), ("cache",)),
     Kind("checkpoint pth", ("weights.pth",), ("checkpoint", "convert", "weights.pth", "w.safetensors"), ("weights.pth",)),
     Kind("checkpoint safetensors", ("weights.safetensors",), ("checkpoint", "convert", "weights.safetensors", "w.safetensors"), ("weights.safetensors",)),
     Kind("result to report", ("out/run.json", "out/scores.json", "out/control_points.json", "out/run.log"), ("report", "out", "--video", "frames", "--audio", "sound.wav", "--json"), ("out", "frames", "sound.wav"), document=True),

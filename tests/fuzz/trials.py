@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from coprop_plugin.control_points.language.cache import FILE_NAME
+
 from .kinds import KINDS, Kind
 from .mutations import mutate
 from .processes import Ended, finish, run, start
@@ -220,7 +222,7 @@ def links(corpus: Path, work: Path, report: Report) -> None:
         outside = work / "outside"
         shutil.rmtree(outside, ignore_errors=True)
         (outside / "lag-1/deep").mkdir(parents=True)
-        for file in ("precious", "lag-1/0.png", "lag-1/deep/1.png", "run.log", "answers.sqlite"):
+        for file in ("precious", "lag-1/0.png", "lag-1/deep/1.png", "run.log", FILE_NAME):
             (outside / file).write_text("mine")
         outside.chmod(0o755)
         before = _listing(outside)
@@ -282,6 +284,6 @@ def _link_attacks(corpus: Path) -> Iterator[tuple[str, tuple[str, ...], str, boo
         "out/scores.json",
     ):
         yield "a result", result, place, True
-    yield "a cache", ("cache",), "cache/answers.sqlite", True
-    yield "a cleared cache", ("cache",), "cache/answers.sqlite", True
+    yield "a cache", ("cache",), f"cache/{FILE_NAME}", True
+    yield "a cleared cache", ("cache",), f"cache/{FILE_NAME}", True
     yield "a reported result", result, "out/report.html", True
