@@ -96,6 +96,39 @@ def test_the_study_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) ->
     assert "synthetic moc, seeds 5-6: 2 clips" in told and "every_k:k=3" in told and "F1@1" in told
 
 
+def test_the_study_of_points_writes_a_line_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["study", "control-points", "--seeds", "5-6", "--generators", "every_k:k=3", "--simulators", "lag:1"]
+    assert main([*words, "--propagator", "hold", "--json", "-o", str(tmp_path / "new/study")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "new/study/study.json").read_text()) == told
+    lines = [json.loads(line) for line in (tmp_path / "new/study/clips.jsonl").read_text().splitlines()]
+    found = [line for line in lines if "generator" in line]
+    assert len({line["clip"] for line in found}) == len(found) == 2
+    assert all(line["changes_predicted"] == [3, 6, 9] and 0 <= line["F1@0"] <= line["F1@2"] <= 1 for line in found)
+    assert sum(len(line["changes_true"]) for line in found) == told["rows"][0]["changes_true"]
+    for row in told["propagation"]:
+        of = [line for line in lines if all(line.get(k) == row[k] for k in ("base", "control_points", "policy"))]
+        assert len(of) == row["clips"] == 2
+        assert np.mean([line["alignment"] for line in of]) == pytest.approx(row["alignment"])
+    (tmp_path / "file").write_text("")
+    assert main([*words, "-o", str(tmp_path / "file")]) == 2
+    assert "no folder can be made there" in capsys.readouterr().err
+
+
+def test_the_study_of_the_plug_in_writes_a_line_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["study", "plug-in", "--seeds", "5-6", "--size", "48", "--simulators", "lag", "--strengths", "1"]
+    words += ["--generators", "truth", "--propagators", "hold", "--policies", "replace", "--json"]
+    assert main([*words, "-o", str(tmp_path)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "study.json").read_text()) == told and len(told) == 2
+    lines = [json.loads(line) for line in (tmp_path / "clips.jsonl").read_text().splitlines()]
+    assert len(lines) == 4 and len({line["clip"] for line in lines}) == 2
+    for row in told:
+        of = [line for line in lines if line["policy"] == row["policy"]]
+        for metric in ("alignment", "M_J", "excess_flicker"):
+            assert np.mean([line[metric] for line in of]) == pytest.approx(row[metric])
+
+
 @pytest.mark.parametrize(("kind", "layout"), [("s4", "S4"), ("ms3", "MS3"), ("moc", "AVSS")])
 def test_the_study_of_a_benchmark_with_saved_predictions(
     kind: str, layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -22,7 +22,7 @@ EXAMPLES = """\
   coprop study plug-in --seeds 100-139
   coprop study plug-in --clips objects:objects/lib:test:moc:0-99
   coprop study plug-in --composed clips/ --simulators lag,flicker --propagators flow --json
-  coprop study control-points --seeds 100-139
+  coprop study control-points --seeds 100-139 -o study/
   coprop study control-points --data-root AVSBench --dataset ms3 --predictions preds/ --table-2b \\
       --lm-server http://127.0.0.1:8000/v1 --examples D.json"""
 
@@ -63,15 +63,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     plug_in.add_argument("--strengths", metavar="1,2", default="1,2", help="of the faults")
     plug_in.add_argument("--json", action="store_true", help="print JSON")
+    add_out(plug_in)
     points = kinds.add_parser("control-points", help="control points against the truth", allow_abbrev=False)
     study_points.configure(points)
+    add_out(points)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--out", metavar="DIR", help="write study.json (as --json prints) and clips.jsonl (a line a clip and row)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     if args.study == "control-points":
         return study_points.run(args)
     from ..study import plug_in
+    from ..study.written import study_folder, write_study
 
+    folder = study_folder(args.out) if args.out else None
     chosen = {
         name: tuple(names_in(given))
         for name in ("simulators", "generators", "propagators", "policies")
@@ -85,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         **chosen,
     )
     told = plug_in.summary(rows)
+    if folder:
+        write_study(folder, told, plug_in.per_clip(rows))
     if args.json:
         print(json.dumps(told, indent=1))
     else:

@@ -83,13 +83,18 @@ def _add_generators(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..study.points import compare
     from ..study.propagation import Propagation, published_rows
+    from ..study.written import study_folder, write_study
 
+    folder = study_folder(args.out) if args.out else None
+    lines: list[dict[str, Any]] = []
     generators = generators_of(args)
     rows: list[dict[str, Any]] = []
     refined: list[dict[str, Any]] = []
     for name, clips in clip_sets(args):
         propagation = Propagation(args.propagator)
-        found = compare(clips, generators, propagation=propagation, progress=_progress)
+        of_clips: list[dict[str, Any]] = []
+        found = compare(clips, generators, propagation=propagation, progress=_progress, per_clip=of_clips.append)
+        lines += [{"clips_from": name, **line} for line in (*of_clips, *propagation.per_clip())]
         rows += [{"clips_from": name, "answers_by": _answers_by(generators, row), **row} for row in found]
         refined += [{"clips_from": name, **row} for row in propagation.rows()]
     _name_stand_ins(rows, refined)
@@ -100,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         "published": published_rows() if args.table_2b else [],
         "notes": notes_of(args, rows, refined),
     }
+    if folder:
+        write_study(folder, told, lines)
     if args.json:
         print(json.dumps(told, indent=2))
     else:

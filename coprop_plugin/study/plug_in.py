@@ -166,10 +166,7 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for row in rows:
         s, own = row.setting, base[row.setting.simulator, row.setting.strength]
         line: dict[str, Any] = {
-            "base model": s.simulator if s.simulator == "perfect" else f"{s.simulator}:{s.strength}",
-            "policy": s.policy or "base",
-            "control points": s.generator or "",
-            "propagator": s.propagator or "",
+            **_named(s),
             "clips": len(row.values["M_J"]),
             "protocols": dict(PROTOCOLS),
             "set": "held-out" if row.held_out else "in-sample",
@@ -188,3 +185,22 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
         line["recovered"] = float(100 * won / room) if s.policy is not None and room > 0.005 else None
         told.append(line)
     return told
+
+
+def per_clip(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """One line a clip and setting: the clip, the setting as in :func:`summary`, and the metrics in percent."""
+    return [
+        {"clip": clip, **_named(row.setting), **{metric: 100 * row.values[metric][i] for metric in METRICS}}
+        for row in rows
+        for i, clip in enumerate(row.clips)
+    ]
+
+
+def _named(setting: Setting) -> dict[str, str]:
+    perfect = setting.simulator == "perfect"
+    return {
+        "base model": setting.simulator if perfect else f"{setting.simulator}:{setting.strength}",
+        "policy": setting.policy or "base",
+        "control points": setting.generator or "",
+        "propagator": setting.propagator or "",
+    }

@@ -40,6 +40,7 @@ class Tally:
     cpu_s: float = 0.0
     calls: int | None = None
     fallbacks: int = 0
+    by_clip: list[dict[str, Any]] = field(default_factory=list)
 
     def ask(
         self, generator: ControlPointGenerator, clips: Sequence[Known], *, base: Prediction | None = None
@@ -58,10 +59,14 @@ class Tally:
     def _note(self, points: ControlPoints, known: Known) -> None:
         truth, time_base = known.points.flags, known.clip.time_base
         self.clips, self.changes_true = self.clips + 1, self.changes_true + len(changes(truth))
-        if points.origin.fallback is not None:
+        fell_back = points.origin.fallback is not None
+        lists = {"changes_true": changes(truth), "changes_predicted": changes(points.flags)}
+        self.by_clip.append({"clip": known.clip.clip_id, **lists, "fallback": fell_back})
+        if fell_back:
             self.fallbacks += 1
             return
         self.sums.append(list_sums(points.flags, truth))
+        self.by_clip[-1] |= _own_scores(self.sums[-1])
         frame_s = time_base.duration_s / len(time_base)
         pairs = paired(changes(points.flags), changes(truth), within_frames=PAIRED_WITHIN_FRAMES)
         self.lags_s += [n * frame_s for n in pairs]
@@ -96,6 +101,12 @@ class Tally:
         }
 
 
+def _own_scores(sums: Mapping[str, Any]) -> dict[str, float]:
+    """F1 within each tolerance of one clip."""
+    scores = point_scores({name: np.asarray(value)[None] for name, value in sums.items()})
+    return {f"F1@{d}": float(scores[f"F1@{d}"][0]) for d in TOLERANCES}
+
+
 def agreement(generator: ControlPointGenerator, clips: Iterable[Known]) -> dict[str, Any]:
     """Run one generator on clips and score it; see :meth:`Tally.row`."""
     tally = Tally()
@@ -110,11 +121,13 @@ def compare(
     *,
     propagation: Propagation | None = None,
     progress: Callable[[str], None] = lambda name: None,
+    per_clip: Callable[[dict[str, Any]], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Rows of all generators on the same clips; what they do to base predictions is noted in ``propagation``.
 
     A generator that wants the base prediction (``from_masks``) has a row for every base model; ``None`` stands for the
-    true points. Clips are read and let go, some at a time.
+    true points. Clips are read and let go, some at a time. ``per_clip`` is given, at the end, what each generator found
+    in each clip: its changes (frame indices), the true ones, whether a fallback stood in, and where not, F1 (shares).
 
     Raises:
         CoPropError: no clips, or a generator that wants a base model without one.
@@ -141,6 +154,9 @@ def compare(
                     propagation.add(known, base_name, base, {name: points[name] for name in generators})
     if not found:
         raise CoPropError("there are no clips to compare control points on.")
+    for name, tally in tallies.items():
+        for line in tally.by_clip:
+            per_clip({"generator": name, **line})
     return [{"generator": name, **tally.row()} for name, tally in tallies.items()]
 
 

@@ -105,6 +105,24 @@ class Propagation:
             )
         return rows
 
+    def per_clip(self) -> list[dict[str, Any]]:
+        """A line a clip, base model, generator and policy: M_J, M_F and alignment in percent."""
+        return [
+            {
+                "clip": clip,
+                "base": base,
+                "control_points": generator,
+                "policy": policy or "base",
+                "M_J": 100 * scores["M_J"],
+                "M_F": 100 * scores["M_F"],
+                "alignment": 100 * aligned,
+            }
+            for (base, generator, policy), scorer in self.scorers.items()
+            for (clip, scores), aligned in zip(
+                scorer.per_video().items(), self.alignments[base, generator, policy], strict=True
+            )
+        ]
+
 
 def _per_clip(scorer: Scorer) -> np.ndarray:
     return np.array([scores["M_J"] for scores in scorer.per_video().values()])
