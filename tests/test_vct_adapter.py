@@ -90,11 +90,12 @@ def test_a_binary_model_is_its_network_in_its_pipeline(variant: str, files: Path
     adapter, clip = adapter_of(variant, checkpoint=files / f"{variant}.pth", variant=None), clip_of(2)
     prediction = adapter.predict(clip)
     assert (adapter.variant.name, adapter.size) == (variant, (128, 128))
-    assert (prediction.kind, prediction.class_ids, prediction.scores.shape) == ("logit", BINARY, (2, 2, 224, 224))
+    assert (prediction.kind, prediction.class_ids, prediction.scores.shape) == ("probability", BINARY, (2, 2, 224, 224))
     scores = plainly(adapter, clip, log_mel_examples(clip.sound.samples))
     for t in range(2):
-        np.testing.assert_allclose(prediction.frame(t)[1], scores[t, 1] - scores[t, 0], rtol=1e-3, atol=1e-4)
-        np.testing.assert_array_equal(prediction.label_map(t), prediction.frame(t)[1] > 0)
+        foreground = 1 / (1 + np.exp(scores[t, 0] - scores[t, 1]))
+        np.testing.assert_allclose(prediction.frame(t)[1], foreground, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(prediction.label_map(t), prediction.frame(t)[1] > 0.5)
 
 
 @pytest.mark.parametrize("frames", ["published", "clean"])
@@ -261,7 +262,7 @@ def test_what_is_missing_or_wrong_is_said(options: dict, error: type, message: s
 
 
 def test_weights_of_vct_given_elsewhere_are_named(files: Path) -> None:
-    with pytest.raises(CheckpointError, match="look like the weights of VCT"):
+    with pytest.raises(CheckpointError, match="look like the weights of vct"):
         build_adapter("avsegformer", checkpoint=files / "s4.pth", variant="resnet50-s4")
 
 

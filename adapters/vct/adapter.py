@@ -54,7 +54,7 @@ class VctAdapter(PublishedAdapter):
     """VCT, the Vision-Centric Transformer (CVPR 2025), Swin-B at 384 x 384, for S4, MS3 (binary) or AVSS (70 classes).
 
     Beside every frame it sees *Maskige*, a picture of the frame's segments, which has to come from somewhere. Frames
-    are resized to the input size, scores are 224 x 224: for S4 and MS3 the foreground's logit, for AVSS logits whose
+    are resized to the input size, scores are 224 x 224: for S4 and MS3 the published softmax, for AVSS logits whose
     softmax is the published one. Frames never meet, so a frame alone gives what it gives in its clip.
 
     Args:
@@ -110,6 +110,8 @@ class VctAdapter(PublishedAdapter):
         )
         if semantic:
             self.stretch_s, self.missing = 10, "zero"
+        else:
+            self.kind = "probability"
         assert isinstance(network, Vct)
         self.size = input_size(size, network.config.pixels)
         self.recompressed = semantic and frames == "published"
@@ -134,7 +136,8 @@ class VctAdapter(PublishedAdapter):
         classes, masks = self.network(batch.frames, self.pictures(batch), batch.examples)
         with torch.autocast(self.device.type, enabled=False):  # the label is the argmax of close sums
             scores = class_scores(Output(classes.float(), masks.float()), self.size)
-        return scores if len(self.class_ids) > 1 else scores[:, 1:] - scores[:, :1]
+        # The F-score sweeps its thresholds over the softmax itself: a sigmoid of the difference rounds otherwise.
+        return scores if self.kind == "logit" else scores.softmax(dim=1)
 
 
 def input_size(given: str | tuple[int, int] | None, pixels: int) -> tuple[int, int]:
