@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 from rescore_runs import plan_of, quick, write_benchmark
 
+from coprop_plugin.cli.main import main
+from coprop_plugin.datasets.layouts import LAYOUTS, Video
+from coprop_plugin.errors import CoPropError
+from coprop_plugin.rescore.compact import to_compact_latex
 from coprop_plugin.rescore.comparison import Comparison, make_comparison
 from coprop_plugin.rescore.folder import RunFolder
 from coprop_plugin.rescore.formats import csv_cell, latex_cell, to_csv, to_json, to_latex, to_text
 from coprop_plugin.rescore.notes import notes_of_intervals
 from coprop_plugin.rescore.pages import write_index
-from coprop_plugin.rescore.published import published
+from coprop_plugin.rescore.published import published, published_beside
 from coprop_plugin.rescore.rows import ClassRow
 from coprop_plugin.rescore.tables import reference_tables, result_tables
 
@@ -42,6 +46,7 @@ def evil(run: tuple[RunFolder, Comparison]) -> Comparison:
         videos=tuple(replace(video, method=EVIL, video=EVIL, after=video.before + 1) for video in comparison.videos),
         failures=((EVIL, EVIL, EVIL),),
         notes=(EVIL,),
+        published=tuple(published("ms3")),
     )
 
 
@@ -118,15 +123,77 @@ def test_published_numbers_are_marked_and_carry_their_protocol() -> None:
         assert all(row.protocol and row.source and 0 < row.m_j < row.m_f < 100 for row in rows)
 
 
-def test_a_run_on_another_split_shows_no_published_numbers(run: tuple[RunFolder, Comparison]) -> None:
-    manifest = {**run[1].manifest, "dataset": {**run[1].manifest["dataset"], "split": "val"}}
-    assert "published" not in to_text(replace(run[1], manifest=manifest)).decode()
+def test_published_numbers_stand_beside_the_real_test_split_alone(run: tuple[RunFolder, Comparison]) -> None:
+    for render in (to_text, to_csv, to_latex):
+        assert b"published: " not in render(run[1]) and b"(published)" not in render(run[1])
+    root = run[0].path.parent / "set"
+    plan = plan_of(root, "lag-1")
+    count = LAYOUTS["ms3"].published["test"]
+    real = replace(plan, videos=tuple(Video(f"-a_b{i:07d}", "test") for i in range(count)))
+    assert published_beside(real) == tuple(published("ms3"))
+    for other, why in (
+        (replace(real, split="val"), "split 'val'"),
+        (replace(real, videos=real.videos[1:]), f"names {count - 1} videos"),
+        (replace(real, videos=(*real.videos[1:], plan.videos[0])), "synthetic"),
+    ):
+        with pytest.raises(CoPropError, match=f"{why}.*Leave --published out"):
+            published_beside(other)
+
+
+def test_published_beside_a_synthetic_set_is_refused_first(
+    run: tuple[RunFolder, Comparison], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = run[0].path.parent / "set"
+    command = ["rescore", str(root / "predictions/lag-1"), "--data-root", str(root), "-o", str(tmp_path / "out")]
+    assert main([*command, "--published"]) == 2
+    assert "these videos are synthetic (as 'ms3_" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_papers_table_has_the_best_in_bold(run: tuple[RunFolder, Comparison]) -> None:
+    rows = [row for row in run[1].rows if row.protocol == "avsbench" and row.metric in ("M_J", "M_F")]
+    values = {"a_b": {"M_J": (50.0, 61.004), "M_F": (70.0, 71.0)}, "c": {"M_J": (61.0, 60.0), "M_F": (75.5, 74.0)}}
+    made = [
+        replace(row, method=method, before=values[method][row.metric][0], after=values[method][row.metric][1])
+        for method in values
+        for row in rows
+    ]
+    rate = replace(rows[0], protocol="alignment", metric="alignment_binary@0.5", masks="")
+    made += [replace(rate, method="a_b", before=10.0, after=None)]
+    text = to_compact_latex(replace(run[1], rows=tuple(made))).decode()
+    assert (
+        r" & \multicolumn{2}{c}{M\_J} & \multicolumn{2}{c}{M\_F} & \multicolumn{2}{c}{alignment\_binary@0.5} \\" in text
+    )
+    assert r"a\_b & 50.00 & \textbf{61.00} & 70.00 & 71.00 & \textbf{10.00} & -- \\" in text
+    assert r"c & \textbf{61.00} & 60.00 & \textbf{75.50} & 74.00 & -- & -- \\" in text
+    (line,) = (line for line in text.splitlines() if "footnotesize" in line)
+    assert (
+        r"MS3 test, 3 videos; percent. M\_J, M\_F of hard masks: protocol avsbench; alignment\_binary@0.5: protocol"
+        in line
+    )
+    other = to_compact_latex(replace(run[1], rows=(replace(rows[0], metric="STQ"),))).decode()
+    assert "neither M_J" in other and "tabular" not in other
+    fewer = [replace(row, videos=2) if row.method == "c" else row for row in made]
+    text = to_compact_latex(replace(run[1], rows=tuple(fewer))).decode()
+    assert r"c & 61.00 & 60.00 & 75.50" in text and r"a\_b: 3 videos, c: 2 videos" in text
+
+
+def test_the_papers_table_is_written_on_request(
+    run: tuple[RunFolder, Comparison], evil: Comparison, tmp_path: Path
+) -> None:
+    plan = plan_of(run[0].path.parent / "set", "lag-1", protocol=("avsbench", "tpavi"))
+    again = quick(plan, tmp_path / "out", latex="compact")
+    written = (tmp_path / "out/comparison.tex").read_bytes()
+    assert written == to_compact_latex(again.comparison)
+    assert b"longtable" not in written and written.count(b"\\begin{tabular}") == 1
+    assert (run[0].path / "comparison.tex").read_bytes() == to_latex(run[1])
+    assert "\\input" not in to_compact_latex(evil).decode()
 
 
 def test_methods_stand_below_each_metric(run: tuple[RunFolder, Comparison], tmp_path: Path) -> None:
     folder, comparison = run
     plan = plan_of(folder.path.parent / "set", protocol="avsbench")
-    both = quick(plan, tmp_path / "two").comparison
+    both = replace(quick(plan, tmp_path / "two").comparison, published=tuple(published("ms3")))
     table, beside = result_tables(both)[0], reference_tables(both)[0]
     assert [row[:3] for row in table.rows] == [
         (metric, "avsbench", method) for metric in ("M_J", "M_F (hard masks)") for method in ("lag-1", "flicker-2")

@@ -53,6 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--pages", choices=("none", "extremes", "all"), default="extremes", help="reports of single videos"
     )
+    output.add_argument(
+        "--latex",
+        choices=("full", "compact"),
+        default="full",
+        help="comparison.tex: every table (default), or a paper's",
+    )
+    output.add_argument(
+        "--published", action="store_true", help="printed numbers of the same test split beside this run's"
+    )
     scale = parser.add_argument_group("scale")
     scale.add_argument(
         "--engine",
@@ -96,7 +105,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with progress(plan) as note:
         summary = rescore(
-            plan, args.out, engine=engine, retry_failed=args.retry_failed, pages=args.pages, progress=note
+            plan,
+            args.out,
+            engine=engine,
+            retry_failed=args.retry_failed,
+            pages=args.pages,
+            published=args.published,
+            latex=args.latex,
+            progress=note,
         )
     render(summary, as_json=args.json)
     return 1 if summary.failed else 0

@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import pickle
+import re
 import tempfile
 import wave
 from collections.abc import Callable, Iterable, Sequence
@@ -138,6 +139,11 @@ def write_dataset(
         _write_table(layout, place / _FOLDERS[layout.name], rows)
         place.replace(root)
     return open_dataset(root, layout=layout.name)  # type: ignore[arg-type]
+
+
+def is_made(video: Video) -> bool:
+    """Whether a video's id is one that :func:`write_dataset` gives; real ones begin with eleven signs of a web address."""
+    return re.fullmatch(rf"({'|'.join(LAYOUT_OF_KIND)})_\d{{7,}}(_0_10000)?", video.video_id) is not None
 
 
 def _maker(

@@ -17,7 +17,7 @@ from ..structures import AVSBENCH_NAMES
 from .folder import RunFolder
 from .notes import notes_of_intervals, notes_of_videos
 from .plan import RunPlan, Source, Task
-from .published import published
+from .published import Published
 from .rows import ClassRow, Row, VideoChange
 
 DRAWS, LEVEL = 10000, 0.95
@@ -35,6 +35,7 @@ class Comparison:
         ranked_by: the metric and protocol of ``videos``.
         failures: ``(method, video, why)``.
         notes: sentences for the reader.
+        published: printed numbers of the same videos, where they were asked for.
     """
 
     manifest: Mapping[str, Any]
@@ -46,20 +47,18 @@ class Comparison:
     ranked_by: tuple[str, str]
     failures: tuple[tuple[str, str, str], ...]
     notes: tuple[str, ...]
-
-    @property
-    def published(self) -> list[Any]:
-        """Published numbers of the same test split."""
-        dataset = self.manifest["dataset"]
-        return published(dataset["layout"]) if dataset["split"] == "test" else []
+    published: tuple[Published, ...] = ()
 
 
-def make_comparison(plan: RunPlan, folder: RunFolder, *, draws: int = DRAWS) -> Comparison:
+def make_comparison(
+    plan: RunPlan, folder: RunFolder, *, draws: int = DRAWS, published: tuple[Published, ...] = ()
+) -> Comparison:
     """Read the records of a run, one method and protocol at a time.
 
     Args:
         plan, folder: the run.
         draws: of the bootstrap.
+        published: what to show beside (:func:`.published.published_beside`).
     """
     rows: list[Row] = []
     classes: list[ClassRow] = []
@@ -97,6 +96,7 @@ def make_comparison(plan: RunPlan, folder: RunFolder, *, draws: int = DRAWS) -> 
         ranked_by=ranked_by,
         failures=failures,
         notes=(*notes_of_videos(plan, counts), *notes_of_intervals(rows)),
+        published=published,
     )
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..datasets.layouts import LAYOUTS
+from ..datasets.write import is_made
+from ..errors import CoPropError
+from .plan import RunPlan
+
 TABLE_1 = "Co-Prop, arXiv 2412.08161, table 1"
 NO_SCRIPT = "AVSBench's functions; batches not stated"
 TEST_SCRIPT = "the method's own test script (here: {})"
@@ -33,6 +38,28 @@ class Published:
 def published(dataset: str) -> list[Published]:
     """All reported numbers of a data set's test split, in the order of the tables."""
     return [row for row in _rows() if row.dataset == dataset]
+
+
+def published_beside(plan: RunPlan) -> tuple[Published, ...]:
+    """What is printed of the very videos of a run.
+
+    Raises:
+        CoPropError: the run is not of the whole published test split, so that no printed number is of its videos.
+    """
+    counts, found = LAYOUTS[plan.layout].published, len(plan.videos)
+    made = next((video.video_id for video in plan.videos if is_made(video)), None)
+    if made is not None:
+        why = f"these videos are synthetic (as '{made}')"
+    elif plan.split != "test":
+        why = f"this run is of the split '{plan.split}'"
+    elif found != counts["test"]:
+        why = f"this table names {found} videos"
+    else:
+        return tuple(published(plan.layout))
+    raise CoPropError(
+        f"published numbers are of the test split of the real {plan.layout.upper()} ({counts['test']} videos); {why}. "
+        "Leave --published out."
+    )
 
 
 _Scores = tuple[float, float] | None  # J and F

@@ -9,19 +9,22 @@ from typing import Literal
 
 from ..files import atomic_write, locked
 from . import barriers
+from .compact import to_compact_latex
 from .comparison import DRAWS, Comparison, make_comparison
 from .folder import RunFolder
 from .formats import to_csv, to_json, to_latex, to_text
 from .pages import write_index, write_pages
 from .plan import RunPlan
 from .pool import Executor, Processes
+from .published import published_beside
 from .worker import Outcome
 
 Pages = Literal["none", "extremes", "all"]
+Latex = Literal["full", "compact"]
+_LATEX = {"full": to_latex, "compact": to_compact_latex}
 _FORMATS = {
     "comparison.json": to_json,
     "comparison.csv": to_csv,
-    "comparison.tex": to_latex,
     "comparison.txt": to_text,
 }
 
@@ -52,6 +55,8 @@ def rescore(
     engine: Executor | None = None,
     retry_failed: bool = False,
     pages: Pages = "extremes",
+    published: bool = False,
+    latex: Latex = "full",
     draws: int = DRAWS,
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
@@ -65,15 +70,18 @@ def rescore(
         engine: what works off the videos; here and in this process if none is given.
         retry_failed: try again what failed before.
         pages: per-video reports: of the worst and best videos, of all, or none.
+        published: show printed numbers of the same test split beside this run's.
+        latex: ``comparison.tex`` with every table, or the one that fits a paper's column.
         draws: of the bootstrap.
         progress: called with every outcome as it comes.
 
     Raises:
-        CoPropError: the folder holds other things, another run, or is being written.
+        CoPropError: the folder holds other things, another run, or is being written; nothing published is of these videos.
         OSError: the disk is full.
     """
     folder, engine = RunFolder(out), engine or Processes()
     folder.check()
+    beside = published_beside(plan) if published else ()
     with locked(folder.path) as (lock, stale):
         goes_on = folder.begin(plan.manifest())
         how = {"engine": type(engine).__name__, "data": plan.data_root.absolute(), **_places(plan)}
@@ -87,8 +95,8 @@ def rescore(
                 where = {"method": task.source.name, "video": task.video.video_id}
                 folder.log(outcome.status, **where, wall_s=round(outcome.wall_s, 4), **facts)
             progress(outcome)
-        comparison = make_comparison(plan, folder, draws=draws)
-        write_tables(folder, comparison)
+        comparison = make_comparison(plan, folder, draws=draws, published=beside)
+        write_tables(folder, comparison, latex=latex)
         write_index(folder, comparison, write_pages(plan, folder, comparison, pages=pages))
         folder.clear()
         folder.log("ended", **counts)
@@ -96,9 +104,9 @@ def rescore(
     return Summary(folder.path, comparison, counts["done"], counts["kept"], failed, tuple(filter(None, [stale])))
 
 
-def write_tables(folder: RunFolder, comparison: Comparison) -> None:
+def write_tables(folder: RunFolder, comparison: Comparison, *, latex: Latex = "full") -> None:
     """The comparison in its four formats."""
-    for name, render in _FORMATS.items():
+    for name, render in {**_FORMATS, "comparison.tex": _LATEX[latex]}.items():
         with atomic_write(folder.path / name) as file:
             file.write(render(comparison))
         barriers.reached(f"{name} written")
