@@ -19,9 +19,9 @@ from coprop_plugin.rescore.comparison import Comparison, make_comparison
 from coprop_plugin.rescore.folder import RunFolder
 from coprop_plugin.rescore.formats import csv_cell, latex_cell, to_csv, to_json, to_latex, to_text
 from coprop_plugin.rescore.notes import notes_of_intervals
-from coprop_plugin.rescore.pages import write_index
+from coprop_plugin.rescore.pages import SHOWN, extremes, write_index
 from coprop_plugin.rescore.published import published, published_beside
-from coprop_plugin.rescore.rows import ClassRow
+from coprop_plugin.rescore.rows import ClassRow, VideoChange
 from coprop_plugin.rescore.tables import reference_tables, result_tables
 
 EVIL = '=HYPERLINK("x")<script>alert(1)</script>&50%_{$^~}\\input\x1b[2J\n'
@@ -204,7 +204,25 @@ def test_methods_stand_below_each_metric(run: tuple[RunFolder, Comparison], tmp_
     ]
     assert beside.rows[0][4] == table.rows[0][4]
     html = (tmp_path / "two/index.html").read_text()
-    assert html.count('<tr class="group">') == 2
+    assert html[: html.index("Change of every video")].count('<tr class="group">') == 2
+
+
+def test_each_method_has_worst_and_best_lists_of_its_own(run: tuple[RunFolder, Comparison], tmp_path: Path) -> None:
+    changes = {"bad": range(-2 * SHOWN, 0), "good": (-0.5, 0, 3.5)}
+    videos = [VideoChange(m, f"v{i}", 50, 50 + c, 1) for m, found in changes.items() for i, c in enumerate(found)]
+    told = replace(
+        run[1],
+        manifest={**run[1].manifest, "methods": [{"name": "bad"}, {"name": "good"}]},
+        videos=tuple(sorted(videos, key=lambda v: v.change)),
+    )
+    worst, best = extremes(told)
+    assert [(v.method, v.change) for v in worst] == [*(("bad", c) for c in range(-2 * SHOWN, -SHOWN)), ("good", -0.5)]
+    assert [(v.method, v.change) for v in best] == [("good", 3.5)]
+    write_index(RunFolder(tmp_path), told, {})
+    html = (tmp_path / "index.html").read_text()
+    lists = html[html.index("Worst videos") :]
+    assert [lists.count(f"<bdi>{name}</bdi></span></th>") for name in changes] == [1, 2]
+    assert "<td>bad</td>" not in lists and '<th scope="col">Method</th>' not in lists
 
 
 def test_an_interval_beside_its_change_is_told(run: tuple[RunFolder, Comparison]) -> None:

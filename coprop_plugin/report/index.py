@@ -73,7 +73,7 @@ def write_index_page(
         results, references: tables above and below the videos.
         changes: method -> the change of every video in percent points, ascending.
         ranked_by: the number behind ``changes``, ``worst`` and ``best``.
-        worst, best: videos to look at, the greatest change first.
+        worst, best: videos to look at, method after method, the greatest change first; several methods get headings.
         rules: protocol -> its line.
         settings: the resolved settings, nested as they are.
         notes: sentences.
@@ -88,6 +88,7 @@ def write_index_page(
         references=references,
         charts=charts,
         ranked_by=ranked_by,
+        grouped=len(changes) > 1,
         lists=[
             (name, anchor, videos)
             for name, anchor, videos in (("Worst videos", "worst", worst), ("Best videos", "best", best))

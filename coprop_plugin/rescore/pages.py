@@ -21,14 +21,18 @@ from .rows import VideoChange
 from .tables import number, reference_tables, result_tables
 from .worker import held, locate, points_of
 
-SHOWN = 8  # worst and best videos of the index, each
+SHOWN = 8  # worst and best videos of each method in the index
 
 
 def extremes(comparison: Comparison) -> tuple[tuple[VideoChange, ...], tuple[VideoChange, ...]]:
-    """The videos that lost most and those that won most, the greatest change first; none is in both."""
-    worst = tuple(v for v in comparison.videos if v.change < 0)[:SHOWN]
-    best = tuple(v for v in reversed(comparison.videos) if v.change > 0)[:SHOWN]
-    return worst, best
+    """Method after method, the videos that lost most and those that won most, the greatest change first; none in both."""
+    worst: list[VideoChange] = []
+    best: list[VideoChange] = []
+    for name in _methods(comparison):
+        own = [v for v in comparison.videos if v.method == name]
+        worst += [v for v in own if v.change < 0][:SHOWN]
+        best += [v for v in reversed(own) if v.change > 0][:SHOWN]
+    return tuple(worst), tuple(best)
 
 
 def write_pages(plan: RunPlan, folder: RunFolder, comparison: Comparison, *, pages: str) -> dict[tuple[str, str], str]:
