@@ -10,10 +10,11 @@ import torch
 import toy_runner as toy
 from toy_runner import LateModel, Runner
 
-from coprop_plugin.engine.run import read_config, test_config as run_test
+from coprop_plugin.engine.run import only_classes_that_occur, read_config, test_config as run_test
 from coprop_plugin.engine.samplers import VideoBatchSampler
 from coprop_plugin.engine.segmentor import CoPropSegmentor
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.openmmlab import prepare_openmmlab
 from coprop_plugin.structures import AVSBENCH_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -77,3 +78,25 @@ def test_weights_keep_the_names_of_the_base(inside: str) -> None:
     assert given.keys() == expected.keys()
     assert all(torch.equal(given[name], value) for name, value in expected.items())
     wrapper.load_state_dict(given, strict=True)
+
+
+def test_only_classes_that_occur_are_listed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    prepare_openmmlab()
+    from mmengine.logging import MMLogger
+    from mmseg.evaluation import IoUMetric
+
+    metric = IoUMetric(iou_metrics=["mIoU", "mFscore"])
+    metric.dataset_meta = {"classes": ["background", "nan", "cat", "dog"]}
+    truth, predicted = (
+        torch.tensor([[0, 1, 1]]),
+        torch.tensor([[0, 1, 2]]),
+    )  # class 2 is predicted alone: 0 of it is right
+    metric.process({}, [{"pred_sem_seg": {"data": predicted}, "gt_sem_seg": {"data": truth}}])
+    logger = MMLogger.get_instance(tmp_path.name, logger_name="mmengine")
+    MMLogger._instance_dict.move_to_end(tmp_path.name)
+    logger.addFilter(only_classes_that_occur)
+    metric.compute_metrics(metric.results)
+    rows = [line for line in capfd.readouterr().out.splitlines() if line.startswith("|")]
+    assert [row.split("|")[1].strip() for row in rows] == ["Class", "background", "nan", "cat"]
+    logger.info("\n+-- another table\n| nan | 1 |\n")
+    assert "| nan | 1 |" in capfd.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from .config_files import find_config
 register_names()  # before a config is read
 
 log = logging.getLogger(__name__)
+
+ROW_OF_NAN = re.compile(r"^\|[^|\n]*(?:\|\s*nan\s*)+\|\n", re.MULTILINE)
 
 
 def config_file(name: str) -> Path:
@@ -111,4 +114,14 @@ def _runner(config: Any, checkpoint: str | None) -> Any:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         config.launcher = "pytorch"
         join_processes_without_gpu(config)
-    return Runner.from_cfg(config)
+    runner = Runner.from_cfg(config)
+    runner.logger.addFilter(only_classes_that_occur)
+    return runner
+
+
+def only_classes_that_occur(record: logging.LogRecord) -> bool:
+    """A filter of logs: in mmseg's table of classes, those that neither truth nor prediction shows are only counted."""
+    if isinstance(record.msg, str) and record.msg.startswith("\n+-"):
+        kept, left_out = ROW_OF_NAN.subn("", record.msg)
+        record.msg = f"{kept}\n({left_out} classes that do not occur are left out)" if left_out else kept
+    return True
