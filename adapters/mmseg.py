@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
     "mmseg",
     needs="config= (run as code) and checkpoint= of an mmsegmentation model, and mmcv",
     extra="mmcv-lite",
-    weights="the model zoo of mmsegmentation (Apache-2.0), or a training of your own",
+    weights="the model zoo of mmsegmentation, or a training of your own",
     example="config=segformer.py,checkpoint=segformer.pth",
 )
 class MmsegAdapter(Adapter):

@@ -35,7 +35,7 @@ VARIANTS = tuple(_variant(backbone, task) for backbone in BACKBONES for task in 
     "adapter",
     "avsegformer",
     needs="checkpoint=",
-    weights="published by the authors of AVSegFormer (AAAI 2024, Apache-2.0)",
+    weights="published by the authors of AVSegFormer (AAAI 2024)",
     example="checkpoint=AVSegFormer_pvt2_ms3.pth,variant=pvt_v2_b5-ms3",
 )
 class AVSegFormerAdapter(PublishedAdapter):

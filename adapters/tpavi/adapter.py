@@ -35,7 +35,7 @@ VARIANTS = tuple(_variant(backbone, task) for backbone in BACKBONES for task in 
     "adapter",
     "tpavi",
     needs="checkpoint= and audio_checkpoint= (VGGish)",
-    weights="published by the authors of AVSBench (ECCV 2022, Apache-2.0)",
+    weights="published by the authors of AVSBench (ECCV 2022)",
     example="checkpoint=tpavi.pth,audio_checkpoint=vggish-10086976.pth,variant=resnet50-ms3",
 )
 class TpaviAdapter(PublishedAdapter):

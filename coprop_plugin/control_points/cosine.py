@@ -30,7 +30,7 @@ YAMNET_THRESHOLD = 0.751  # the same on 60 clips of a library of real objects, t
     "control_points",
     "cosine",
     needs="features, or VGGish's weights",
-    weights="vggish-10086976.pth (torchvggish, Apache-2.0), which comes with published AVS code",
+    weights="vggish-10086976.pth, which comes with published AVS code",
     example="checkpoint=vggish-10086976.pth,threshold=0.7",
 )
 class Cosine(ControlPointGenerator):
