@@ -177,5 +177,5 @@ def test_built_by_name(clip: Clip) -> None:
         build_adapter("callable", function="no_such_module:f")
     with pytest.raises(CoPropError, match="named 'module:function', got 'numpy'"):
         build_adapter("callable", function="numpy")
-    with pytest.raises(CoPropError, match="wraps a function, got a int"):
+    with pytest.raises(CoPropError, match="function is a function or text, got 3"):
         build_adapter("callable", function=3)

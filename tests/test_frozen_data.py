@@ -244,7 +244,7 @@ def test_a_result_writes_its_page_and_folder(tmp_path: Any) -> None:
     assert HOSTILE not in page and "<script" not in page._repr_html_()  # type: ignore[attr-defined]
     assert result.save(tmp_path / "a") == tmp_path / "a"
     assert cp.save(result, tmp_path / "b", clip=result.clip) == tmp_path / "b"
-    files = [sorted(p.name for p in (tmp_path / d).iterdir() if p.name != "run.log") for d in "ab"]
+    files = [sorted(p.name for p in (tmp_path / d).iterdir() if p.name not in ("run.log", ".lock")) for d in "ab"]
     assert files[0] == files[1] == ["base", "control_points.json", "masks", "overlay.mp4", "report.html", "run.json",
                                     "scores.npz"]  # fmt: skip
     assert (tmp_path / "a/run.json").read_bytes() == (tmp_path / "b/run.json").read_bytes()

@@ -251,8 +251,8 @@ def test_damaged_models_are_told(tmp_path: Path) -> None:
     assert LocalModel(folder).identity == identity != LocalModel(folder, max_new_tokens=3).identity
     config = (folder / "config.json").read_text()
     for text, message in (
-        ("[", "no JSON"),
-        ("[]", "no JSON object"),
+        ("[", "is not JSON"),
+        ("[]", "it is a mapping"),
         ("{}", "names no model_type"),
         ('{"model_type": "llama"}', "unknown audio language model_type 'llama'.*qwen2_audio"),
     ):

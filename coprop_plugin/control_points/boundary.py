@@ -16,6 +16,7 @@ from ..structures import Clip, ControlPoints, Origin, Prediction, Sound, TimeBas
 from .base import ControlPointGenerator
 from .cells import CELLS_PER_S, SILENT_BELOW_DBFS
 from .changepoint import refined_s
+from .silence import with_silence
 
 if TYPE_CHECKING:
     from ..audio.yamnet import YamNet
@@ -95,12 +96,13 @@ class Boundary(ControlPointGenerator):
         flags[flags] = stays
         confidence = np.where(flags, chances, 1 - chances)
         confidence[0] = 1
-        return ControlPoints(
+        points = ControlPoints(
             flags,
             confidence=confidence,
             silent=tuple(s for s, stay in zip(silent, stays, strict=True) if stay),
             origin=Origin(self.name),
         )
+        return with_silence(points, clip)
 
     def hear(self, sound: Sound, duration_s: float, *, level: Level | None = None) -> Heard:
         """The network's logits for the first ``duration_s`` seconds, stretch by stretch."""

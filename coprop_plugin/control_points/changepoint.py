@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from ..structures import Clip, ControlPoints, Origin, Prediction, Sound, TimeBas
 from .base import ControlPointGenerator
 from .cells import CELLS_PER_S, listen
 from .segmentation import SILENT, Prices, best_segments, change_probabilities, segment_costs
-from .silence import silence_probability
+from .silence import with_silence
 
 # These two calibrate the confidence, on what the prices were tuned on: without the caution, a change that could lie at
 # any of ten cells of a window would seem ten times as likely as one that could lie at one.
@@ -47,10 +46,7 @@ class ChangePoint(ControlPointGenerator):
         if clip.time_base.duration_s / clip.num_frames < 2 / CELLS_PER_S:
             times_s = np.array([refined_s(clip.sound, int(cell)) for cell in changes])
         points = on_frames(clip.time_base, heard, times_s)
-        called = np.zeros(len(points), bool)
-        for segment in points.segments():
-            called[segment.start : segment.stop] = bool(segment.silent)
-        return replace(points, silence=silence_probability(clip.sound, clip.time_base, called))
+        return with_silence(points, clip)
 
 
 class Heard(NamedTuple):

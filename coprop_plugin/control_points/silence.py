@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..audio.level import level_of
 from ..audio.log_mel import HOPS_PER_S, log_mel
-from ..structures import Sound, TimeBase
+from ..structures import Clip, ControlPoints, Sound, TimeBase
 from .cells import CELLS_PER_S
 
 STRETCH_CELLS = 60 * CELLS_PER_S  # a longer recording is judged minute by minute
@@ -41,6 +41,14 @@ class Weights:
 
 
 FITTED = Weights()
+
+
+def with_silence(points: ControlPoints, clip: Clip) -> ControlPoints:
+    """The control points with the probability of silence in every frame, from what their segments were called."""
+    called = np.zeros(len(points), bool)
+    for segment in points.segments():
+        called[segment.start : segment.stop] = bool(segment.silent)
+    return replace(points, silence=silence_probability(clip.sound, clip.time_base, called))
 
 
 def silence_probability(
