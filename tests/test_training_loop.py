@@ -17,7 +17,6 @@ from training_toys import SCHEDULE, Killed, Toy, contents, files, stop_after
 from coprop_plugin.errors import CheckpointError, CoPropError
 from coprop_plugin.training.loop import TrainingError, train
 from coprop_plugin.training.state import LOG, RUN, STATE, WEIGHTS
-from coprop_plugin.training.trainable import trainable_class
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +150,3 @@ class TestBadInput:
         (tmp_path / RUN).write_text(content)
         with pytest.raises(CheckpointError, match="describes no training"):
             train(Toy(), tmp_path, schedule=SCHEDULE)
-
-    def test_an_unknown_thing_to_train(self) -> None:
-        with pytest.raises(CoPropError, match=r"unknown thing to train 'propagater'. Did you mean 'propagator'"):
-            trainable_class("propagater")

@@ -8,7 +8,6 @@ number of rows, hence the sparse filter bank.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -46,13 +45,6 @@ def log_mel(sound: Sound, *, start: int = 0, stop: int | None = None, gain_db: f
     firsts = range(start, stop, BLOCK_HOPS)
     rows = [_rows(sound, first, min(first + BLOCK_HOPS, stop), gain_db) for first in firsts]
     return np.concatenate(rows) if rows else np.empty((0, NUM_MELS), np.float32)
-
-
-def log_mel_blocks(sound: Sound, *, block_hops: int = BLOCK_HOPS) -> Iterator[np.ndarray]:
-    """The same, ``(at most block_hops, NUM_MELS)`` at a time and in order: for sounds too long to hold."""
-    total = num_hops(sound)
-    for start in range(0, total, block_hops):
-        yield log_mel(sound, start=start, stop=min(start + block_hops, total))
 
 
 def _rows(sound: Sound, start: int, stop: int, gain_db: float) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Training: one loop, and what is trained with it (:data:`coprop_plugin.training.trainable.TRAINABLES`)."""
+"""Training: one loop (:mod:`.loop`), and what is trained with it (:class:`coprop_plugin.training.trainable.Trainable`)."""

@@ -1,21 +1,12 @@
-"""What the loop asks of whatever it trains, and the names under which such things are found."""
+"""What the loop asks of whatever it trains."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
-
-from ..errors import unknown_name
-
-# name -> "module:attribute" below this package, as in ``parts``; ``coprop train NAME`` trains it.
-TRAINABLES = {
-    "propagator": "training.propagator:PropagatorTraining",
-    "control-points": "training.boundary:BoundaryTraining",
-}
 
 
 class Trainable(Protocol):
@@ -52,15 +43,3 @@ class Trainable(Protocol):
     def describe(self) -> Mapping[str, Any]:
         """Its resolved configuration; a training goes on only under the same one."""
         ...
-
-
-def trainable_class(name: str) -> Callable[..., Trainable]:
-    """What makes the trainable of that name.
-
-    Raises:
-        CoPropError: there is none.
-    """
-    if name not in TRAINABLES:
-        raise unknown_name("thing to train", name, TRAINABLES)
-    module, attribute = TRAINABLES[name].split(":")
-    return getattr(importlib.import_module(f"coprop_plugin.{module}"), attribute)
