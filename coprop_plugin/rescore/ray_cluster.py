@@ -154,8 +154,8 @@ def check_head(address: str) -> None:
         CoPropError: nothing listens there, or what listens lets no driver in.
     """
     advice = (
-        "Start one with `ray start --head`, name it with --address HOST:PORT, and see that this machine reaches the "
-        "port (firewall, host name)."
+        "Start one with `ray start --head`, name it with --address HOST:PORT, give the RAY_AUTH_TOKEN that it was "
+        "started with, and see that this machine reaches the port (firewall, host name)."
     )
     given = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
     host, colon, port = given.removeprefix("ray://").rpartition(":")
@@ -169,7 +169,8 @@ def check_head(address: str) -> None:
         subprocess.run([sys.executable, "-c", join, given], timeout=HEAD_S, capture_output=True, check=False)
     except subprocess.TimeoutExpired as error:
         raise CoPropError(
-            f"what listens at '{given}' lets no driver in within {HEAD_S:g} s; is it the head of a Ray cluster? {advice}"
+            f"no Ray cluster can be used at '{given}': what listens there lets no driver in within {HEAD_S:g} s (another "
+            f"token, or not the head of a cluster). {advice}"
         ) from error
 
 
