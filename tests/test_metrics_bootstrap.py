@@ -71,3 +71,19 @@ def test_the_flip_test_draws_patterns_of_many_videos() -> None:
 def test_what_does_not_fit_is_refused(before: np.ndarray, after: np.ndarray, options: dict, message: str) -> None:
     with pytest.raises(CoPropError, match=message):
         paired_bootstrap(before, after, **options)
+
+
+def test_flat_curves_give_what_whole_ones_give() -> None:
+    """Curves that are one number repeated are kept as that number; totals, draws and statistics are those of all of it."""
+    from coprop_plugin.metrics.bootstrap import _weighted
+    from coprop_plugin.metrics.sums import exact_sum, is_flat, stack
+
+    rng = np.random.default_rng(0)
+    numbers = rng.random(7)
+    flat = stack([{"curve": np.broadcast_to(number, (5,)), "n": 1.0} for number in numbers])
+    whole = stack([{"curve": np.full(5, number), "n": 1.0} for number in numbers])
+    assert is_flat(flat["curve"]) and not is_flat(whole["curve"]) and not is_flat(flat["n"])
+    assert np.array_equal(flat["curve"], whole["curve"])
+    assert np.array_equal(exact_sum(flat["curve"]), exact_sum(whole["curve"]))
+    counts = rng.integers(0, 3, (4, 7)).astype(float)
+    np.testing.assert_allclose(_weighted(counts, flat["curve"]), _weighted(counts, whole["curve"]), rtol=1e-12)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CoPropError
+from .sums import flat_numbers, is_flat
 
 EXACT_FLIPS_BELOW = 13  # videos: fewer have under 2^13 sign patterns, and all of them are tried
 
@@ -146,7 +147,15 @@ def _all_once(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _drawn(sums: Mapping[str, np.ndarray], counts: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: np.tensordot(counts, values, 1) for name, values in sums.items()}
+    return {name: _weighted(counts, values) for name, values in sums.items()}
+
+
+def _weighted(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``(B, …)``: the sums of ``values (V, …)`` under ``counts (B, V)``."""
+    if not is_flat(values):
+        return np.tensordot(counts, values, 1)
+    totals = counts @ flat_numbers(values)
+    return np.broadcast_to(totals.reshape((-1,) + (1,) * (values.ndim - 1)), (len(counts), *values.shape[1:]))
 
 
 _SAME = 1e-12  # differences below are rounding

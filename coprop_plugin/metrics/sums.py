@@ -68,7 +68,25 @@ class Family(ABC):
 
 def stack(rows: Sequence[Sums]) -> dict[str, np.ndarray]:
     """Name -> ``(N, …) float64`` of N rows."""
-    return {name: np.array([row[name] for row in rows], float) for name in rows[0]}
+    return {name: _column([row[name] for row in rows]) for name in rows[0]}
+
+
+def _column(values: Sequence[Any]) -> np.ndarray:
+    """Values of all rows; where each is one number repeated (:func:`is_flat`), the numbers are kept once here too."""
+    if all(isinstance(value, np.ndarray) and is_flat(value[None]) for value in values):
+        shape = values[0].shape
+        return np.broadcast_to(flat_numbers(values).reshape((-1,) + (1,) * len(shape)), (len(values), *shape))
+    return np.array(values, float)
+
+
+def is_flat(values: np.ndarray) -> bool:
+    """Whether every ``values[n]`` is one number that is held once (a curve of hard masks), of any shape but ``()``."""
+    return values.ndim > 1 and values.size > 0 and not any(values.strides[1:])
+
+
+def flat_numbers(values: Iterable[np.ndarray]) -> np.ndarray:
+    """``(N,)``: the numbers of flat ``values``."""
+    return np.array([value.flat[0] for value in values], float)
 
 
 def totals(rows: Sequence[Sums]) -> dict[str, np.ndarray]:
@@ -78,6 +96,8 @@ def totals(rows: Sequence[Sums]) -> dict[str, np.ndarray]:
 
 def exact_sum(values: np.ndarray) -> np.ndarray:
     """The sum over the first axis, the same whatever the order."""
+    if is_flat(values):
+        return np.full(values.shape[1:], math.fsum(flat_numbers(values).tolist()))
     columns = values.reshape(len(values), -1).T
     # one column after the other: as Python numbers all of them would take four times the memory of the array
     return np.array([math.fsum(column.tolist()) for column in columns]).reshape(values.shape[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,7 @@ def read_scorers(
         for side, scorer in sides.items():
             kept = record[side]
             sums = kept["sums"][protocol] or {}
-            compact = {k: _compact(v) if isinstance(v, list) else v for k, v in sums.items()}
+            compact = {sys.intern(k): _compact(v) if isinstance(v, list) else v for k, v in sums.items()}
             scorer.restore(video.video_id, {**kept, "sums": {protocol: compact or None}})
     return sides["before"], sides["after"], changed
 
