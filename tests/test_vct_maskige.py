@@ -1,4 +1,4 @@
-"""Maskige: the colouring rule, every source of segments, what is refused, and what is kept for another run."""
+"""Maskige: the colouring rule, every source of segments, and what is refused."""
 
 from __future__ import annotations
 
@@ -9,43 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from maskige_cases import FRAMES, HEIGHT, WIDTH, code_of, dog, expected, masks_of
 from PIL import Image
 from rule_weights import noise
 
-from coprop_plugin.adapters.vct.kept import Kept
 from coprop_plugin.adapters.vct.maskige import GREY, PALETTE, coloured, resized, segment_indices
-from coprop_plugin.adapters.vct.pictures import FromMasks, Grey, Pictures, Source
-from coprop_plugin.adapters.vct.segmenter import Segmenter, best_boxes
 from coprop_plugin.adapters.vct.sources import open_source
 from coprop_plugin.errors import CoPropError, MediaError, PredictionError
 from coprop_plugin.masks.rle import decode_rle
-from coprop_plugin.structures import Clip, Sound, TimeBase
-
-FRAMES, HEIGHT, WIDTH = 2, 20, 30
+from coprop_plugin.structures import Clip
 
 
 @pytest.fixture
 def clip() -> Clip:
-    return Clip("dog", noise(FRAMES, HEIGHT, WIDTH, 3), Sound.silence(FRAMES), TimeBase.of("avsbench", FRAMES))
-
-
-def masks_of(t: int) -> np.ndarray:
-    """Two segments of a frame, the smaller one within the larger, in either order."""
-    masks = np.zeros((2, HEIGHT, WIDTH), bool)
-    masks[t % 2, 2:18, 3:25] = True
-    masks[1 - t % 2, 5 + t : 9, 6:12] = True
-    return masks
-
-
-def expected(t: int) -> np.ndarray:
-    return coloured(segment_indices(masks_of(t), (HEIGHT, WIDTH)))
-
-
-def code_of(mask: np.ndarray) -> dict:
-    """COCO's run lengths, written plainly: zeros first, down the columns."""
-    flat = np.concatenate([[0], mask.T.ravel().astype(int), [-1]])
-    edges = np.flatnonzero(np.diff(flat))
-    return {"size": list(mask.shape), "counts": np.diff(np.concatenate([[0], edges])).tolist()}
+    return dog()
 
 
 # the rule
@@ -278,132 +255,3 @@ def test_codes_agree_with_the_library(seed: int) -> None:
     for counts in (code["counts"], code["counts"].decode()):
         np.testing.assert_array_equal(decode_rle({"size": code["size"], "counts": counts}), mask)
     np.testing.assert_array_equal(decode_rle(code_of(mask)), mask)
-
-
-# kept pictures
-
-
-class Counting(FromMasks):
-    """A segmenter that says how often it was asked."""
-
-    def __init__(self, key: str | None = "this one") -> None:
-        self.asked = 0
-        super().__init__(self._find, about="Maskige: counted", key=key)
-
-    def _find(self, clip: Clip, t: int) -> np.ndarray:
-        self.asked += 1
-        return masks_of(t)
-
-
-def test_kept_pictures_are_read_again_and_are_a_source_themselves(tmp_path: Path, clip: Clip) -> None:
-    source = Counting()
-    for _ in range(2):
-        kept = Kept(source, tmp_path)
-        for t in range(FRAMES):
-            np.testing.assert_array_equal(kept.picture(clip, t), expected(t))
-    assert source.asked == FRAMES
-    again = open_source(tmp_path)
-    assert isinstance(again, Pictures)
-    for t in range(FRAMES):
-        np.testing.assert_array_equal(again.picture(clip, t), expected(t))
-
-
-@pytest.mark.parametrize("change", ["segmenter", "frame", "no key", "damage", "foreign"])
-def test_a_kept_picture_of_something_else_is_made_anew(change: str, tmp_path: Path, clip: Clip) -> None:
-    first = Counting(key=None if change == "no key" else "this one")
-    Kept(first, tmp_path).picture(clip, 0)
-    path = tmp_path / "dog" / "0_mask_color.png"
-    source: Counting = Counting(key={"segmenter": "another", "no key": None}.get(change, "this one"))
-    if change == "frame":
-        clip = Clip("dog", 255 - np.asarray(clip.frames), clip.sound, clip.time_base)
-    if change == "damage":
-        path.write_bytes(path.read_bytes()[:-30])
-    if change == "foreign":
-        Image.fromarray(np.zeros((3, 3), np.uint8)).save(path)
-    np.testing.assert_array_equal(Kept(source, tmp_path).picture(clip, 0), expected(0))
-    assert source.asked == 1
-
-
-def test_a_clip_whose_name_leads_elsewhere_is_not_kept(tmp_path: Path, clip: Clip) -> None:
-    odd = Clip("../dog", np.asarray(clip.frames), clip.sound, clip.time_base)
-    with pytest.raises(CoPropError, match="no name of a folder"):
-        Kept(Counting(), tmp_path / "kept").picture(odd, 0)
-    assert not list(tmp_path.iterdir())
-
-
-# a segmenter of transformers
-
-
-@pytest.fixture(scope="module")
-def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SAM of random weights, saved as users have theirs."""
-    import torch
-    from transformers import (
-        SamConfig,
-        SamImageProcessorPil,
-        SamMaskDecoderConfig,
-        SamModel,
-        SamPromptEncoderConfig,
-        SamVisionConfig,
-    )
-
-    torch.manual_seed(0)
-    sizes = {"image_size": 64, "patch_size": 8}
-    heads = {"num_hidden_layers": 1, "num_attention_heads": 2}
-    config = SamConfig(
-        vision_config=SamVisionConfig(
-            hidden_size=16, output_channels=16, mlp_dim=32, num_pos_feats=8, window_size=4, **sizes, **heads
-        ),
-        prompt_encoder_config=SamPromptEncoderConfig(hidden_size=16, mask_input_channels=4, **sizes),
-        mask_decoder_config=SamMaskDecoderConfig(
-            hidden_size=16, mlp_dim=32, iou_head_hidden_dim=16, iou_head_depth=2, **heads
-        ),
-    )
-    folder = tmp_path_factory.mktemp("sam")
-    SamModel(config).save_pretrained(folder)
-    side = {"height": 64, "width": 64}
-    SamImageProcessorPil(
-        size={"longest_edge": 64}, pad_size=side, mask_size={"longest_edge": 64}, mask_pad_size=side
-    ).save_pretrained(folder)
-    return folder
-
-
-def test_a_sam_model_makes_pictures(tiny_sam: Path, tmp_path: Path, clip: Clip) -> None:
-    source = open_source(
-        {"model": tiny_sam, "points_per_side": 3, "pred_iou_thresh": -1e9, "stability_score_thresh": 0.0}
-    )
-    assert isinstance(source, Segmenter) and "sam" in source.about and "NOT the published" in source.about
-    masks = source.masks(clip.frames[0])
-    assert masks and all(mask.shape == clip.size and mask.dtype == bool for mask in masks)
-    picture = source.picture(clip, 0)
-    np.testing.assert_array_equal(picture, coloured(segment_indices(masks, clip.size)))
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1
-    kept = Kept(source, tmp_path)
-    np.testing.assert_array_equal(kept.picture(clip, 0), picture)
-    source._generator = None
-    source.masks = lambda frame: pytest.fail("it was asked again")  # type: ignore[method-assign]
-    np.testing.assert_array_equal(kept.picture(clip, 0), picture)
-
-
-def test_a_sure_model_without_sure_masks_gives_grey(tiny_sam: Path, clip: Clip) -> None:
-    source = open_source({"model": tiny_sam, "points_per_side": 2, "pred_iou_thresh": 1e9})
-    assert (source.picture(clip, 0) == 120).all()
-    by_path = open_source(str(tiny_sam))
-    assert isinstance(by_path, Segmenter) and by_path.key != source.key  # type: ignore[attr-defined]
-
-
-def test_a_model_that_generates_no_masks_is_named(tmp_path: Path, clip: Clip) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(CoPropError, match=r"the model in .* generates no masks here"):
-        open_source(tmp_path).picture(clip, 0)
-
-
-def test_of_like_boxes_the_better_one_stays() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30], [0, 0, 3, 3]], float)
-    assert best_boxes(boxes, np.array([0.5, 0.9, 0.1, 0.2]), overlap=0.7) == [1, 3, 2]
-    assert best_boxes(boxes[:0], np.zeros(0), overlap=0.7) == []
-
-
-def test_sources_say_what_they_are() -> None:
-    assert isinstance(open_source("grey"), Grey)
-    assert issubclass(Segmenter, Source)

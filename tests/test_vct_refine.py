@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from maskige_cases import code_of, save_tiny_sam
 from rule_weights import rule_state
-from test_vct_maskige import code_of, tiny_sam
 from vct_cases import small
 
 from coprop_plugin.adapters.vct.maskige import PALETTE
@@ -19,7 +19,6 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.media.reader import read_clip
 
 pytestmark = [pytest.mark.heavy, pytest.mark.needs("data")]
-__all__ = ["tiny_sam"]  # a fixture
 CLIP = "o2_car_5s"
 
 
@@ -28,6 +27,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "model_best.pth"
     torch.save({"model": rule_state(lambda: Vct(small("ms3"))), "trainer": {"iteration": 1}, "iteration": 1}, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_sam(tmp_path_factory.mktemp("sam"))
 
 
 def blocks(frame: np.ndarray) -> np.ndarray:
