@@ -4,6 +4,9 @@ VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# One process a core, a file of tests in one of them; the long files come first in the order of their names.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q --durations=10 -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 OBJECTS ?= objects
 OBJECT_PACKAGES := tuxpaint-stamps-default timgm6mb-soundfont mate-backgrounds plasma-workspace-wallpapers lomiri-wallpapers-16.04 lomiri-wallpapers-20.04
 
@@ -32,10 +35,10 @@ objects: $(READY)
 	  --backgrounds $(OBJECTS)/unpacked/usr/share/backgrounds --backgrounds $(OBJECTS)/unpacked/usr/share/wallpapers
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not heavy" --durations=10
+	$(PYTEST) -m "not heavy"
 
 test-heavy: $(READY)
-	$(BIN)/python -m pytest -q -m heavy --durations=10
+	$(PYTEST) -m heavy
 
 # Mutated files, kills, races and links over the command line, five minutes; the same seed tries the same.
 fuzz: $(READY)

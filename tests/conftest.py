@@ -36,14 +36,29 @@ def _missing(name: str) -> str | None:
     raise ValueError(f"unknown need '{name}'")
 
 
-_CASES: pytest.StashKey[set[str]] = pytest.StashKey()
+CASE = "parity case"
+
+
+class Cases:
+    """The case files that passed, told by the reports: where tests run in several processes, by those of all of them."""
+
+    def __init__(self) -> None:
+        self.passed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self.passed.update(str(value) for name, value in report.user_properties if name == CASE)
+
+
+_CASES: pytest.StashKey[Cases] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     import torch
 
     torch.set_num_threads(1)
-    config.stash[_CASES] = set()
+    config.stash[_CASES] = Cases()
+    config.pluginmanager.register(config.stash[_CASES])
     socket.socket.connect = _loopback_only(socket.socket.connect)  # type: ignore[method-assign]
 
 
@@ -76,12 +91,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if report.skipped and REQUIRED and not any("gpu" in marker.args for marker in item.iter_markers("needs")):
         report.outcome = "failed"
         report.longrepr = f"skipped, and only a missing GPU may skip when COPROP_REQUIRE is set: {report.longrepr}"
-    if report.when == "call" and report.passed:
-        item.config.stash[_CASES].update(str(case) for m in item.iter_markers("parity") for case in m.args)
+    if report.when == "call":
+        report.user_properties += [(CASE, str(case)) for m in item.iter_markers("parity") for case in m.args]
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
-    cases = config.stash[_CASES]
+    cases = config.stash[_CASES].passed
     found = sorted(p.name for p in (REFERENCE / "cases").glob("*") if p.is_file()) if not _missing("reference") else []
     terminalreporter.write_line(f"parity: {len(cases)} case files passed of {len(found)} found")
     if not config.option.keyword and set(found) - cases:
