@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import socket
@@ -33,6 +34,9 @@ def _missing(name: str) -> str | None:
         return None if importlib.util.find_spec("openai") else "the package openai is not installed (extra 'serve')"
     if name == "ray":
         return None if importlib.util.find_spec("ray") else "the package ray is not installed (extra 'ray')"
+    if name == "cutie":
+        named = importlib.metadata.packages_distributions().get("cutie", [])
+        return None if "rf-cutie" in named else "the package rf-cutie is not installed (extra 'cutie')"
     raise ValueError(f"unknown need '{name}'")
 
 
