@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from coprop_plugin.cli.main import main
 from coprop_plugin.cli.terminal import console, say
+from coprop_plugin.files import atomic_write
 
 NASTY = "a [bold]b[/bold] [/x] :smile: \x1b[31mred\x1b]0;t\x07 \udcff.mp4"
 
@@ -116,3 +118,44 @@ def test_an_ascii_locale_and_a_reader_that_leaves_are_no_errors() -> None:
     with os.fdopen(writer, "wb") as gone:
         left = subprocess.run([*command, "score", "--list", "--json"], env=plain, stdout=gone, stderr=subprocess.PIPE)
     assert (left.returncode, left.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("out", [".", "/"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "synth OUT --like ms3 --videos 1",
+        "demo -o OUT",
+        "study control-points --generators none --composed x -o OUT",
+        "study plug-in --seeds 1-1 -o OUT",
+        "refine x --masks y -o OUT",
+        "rescore x --data-root y -o OUT",
+    ],
+)
+def test_results_are_not_poured_into_a_folder_of_other_things(
+    command: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([out if word == "OUT" else word for word in command.split()]) == 2
+    assert "results need a folder of their own" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(arguments: list[str]) -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, old[1]))
+        try:
+            with atomic_write(tmp_path / "masks.bin") as file:
+                file.write(bytes(1000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        return 0
+
+    monkeypatch.setattr("coprop_plugin.cli.main._run", fill)
+    assert main(["refine"]) == 2
+    assert re.search(r"File too large: \S*masks\.bin\. Make room .* run the same command again", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import training_toys
+from fuzz.mutations import NASTY, change_bytes
 from safetensors.torch import load_file
 from training_toys import SCHEDULE, Killed, Toy, contents, files, stop_after
 
@@ -124,6 +127,30 @@ class TestBadInput:
             (tmp_path / name).write_bytes(content if name == STATE else old)
         with pytest.raises(CheckpointError, match="is damaged or no training state"):
             train(Toy(), tmp_path, schedule=SCHEDULE)
+
+    def test_a_state_changed_anywhere_is_a_named_error_or_a_training(self, whole: Path, tmp_path: Path) -> None:
+        good = files(whole)
+        state = torch.load(whole / STATE, weights_only=True)
+        for number in range(60):
+            rng = random.Random(number)
+            for name, old in good.items():
+                (tmp_path / name).write_bytes(old)
+            if number % 2:
+                key = rng.choice(sorted(set(state) - {"format"}))
+                torch.save({**state, key: rng.choice(NASTY)}, tmp_path / STATE)
+            else:
+                (tmp_path / STATE).write_bytes(change_bytes(good[STATE], rng))
+            with contextlib.suppress(CoPropError):
+                train(Toy(), tmp_path, schedule=SCHEDULE)
+
+    def test_two_trainings_in_one_folder(self, tmp_path: Path) -> None:
+        def second(step: int, line: object) -> None:
+            with pytest.raises(CoPropError, match="is being written by another run"):
+                train(Toy(), tmp_path, schedule=SCHEDULE)
+
+        train(Toy(), tmp_path, schedule=replace(SCHEDULE, steps=1), on_step=second)
+        with pytest.raises(CoPropError, match="is the root of the file system"):
+            train(Toy(), "/", schedule=SCHEDULE)
 
     def test_a_state_that_would_run_code(self, whole: Path, tmp_path: Path) -> None:
         class Trap:

@@ -32,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..datasets.made import made_clips
+    from ..files import check_new_folder
     from .main import main
 
-    out = Path(args.out)
+    out = check_new_folder(args.out)
     example = out / "example"
     clips = made_clips(f"objects:{args.objects}:test:moc:{args.seed}-{args.seed}") if args.objects else None
     classes = make_example(example, seed=args.seed, simulate_as=args.simulate, clips=clips)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import CoPropError, MissingExtra, unknown_name
+from ..files.atomic import NO_ROOM
 from ..files.documents import plain
 from ..version import __version__
 from .options import with_config
@@ -57,7 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         close_stdout()
         return 0
     except OSError as error:
-        say(f"coprop: error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        told = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        hint = (
+            ". Make room (on the disk, in the quota, under `ulimit -f`) and run the same command again."
+            if error.errno in NO_ROOM
+            else ""
+        )
+        say(f"coprop: error: {told}{hint}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         say("coprop: interrupted; finished files are whole, run the same command again to go on.", file=sys.stderr)

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import CoPropError, unknown_name
+from ..files import check_new_folder
 from ..masks.palette import voc_palette
 from ..structures import AVSBENCH_NAMES
 from .avsbench import AVSBench, open_dataset
@@ -105,10 +106,11 @@ def write_dataset(
         The data set, opened.
 
     Raises:
-        CoPropError: a kind without a layout, an unknown split, a folder that holds something, or ``onsets`` beside
+        CoPropError: a kind without a layout, an unknown split, a folder that holds something or
+            is the working folder or one above it, or ``onsets`` beside
             ``objects``.
     """
-    root = Path(root)
+    root = check_new_folder(root)
     if kind not in LAYOUT_OF_KIND:
         raise unknown_name("kind of data set", kind, LAYOUT_OF_KIND)
     if not splits:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ..errors import CoPropError
+from .atomic import NO_ROOM
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -113,9 +114,11 @@ class Folder:
                     file.flush()
                     os.fsync(descriptor)
                 os.replace(partial, last, src_dir_fd=parent, dst_dir_fd=parent)
-            except BaseException:
+            except BaseException as error:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(partial, dir_fd=parent)
+                if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+                    error.filename = str(self.path / name)
                 raise
 
     def append(self, name: str, line: str) -> None:

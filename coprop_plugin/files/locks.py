@@ -66,8 +66,8 @@ def locked(
         stale = None
         if before:
             stale = (
-                f"the run before (process {before.get('pid')} on {before.get('host')}, since {before.get('since')}) "
-                "did not end by itself; what it finished is whole, and this run goes on from there"
+                f"the run before ({_who(before)}) did not end by itself; what it finished is whole, and this run goes on "
+                "from there"
             )
         yield Lock(descriptor), stale
         _tell(descriptor, None)
@@ -111,7 +111,7 @@ def _hold(descriptor: int, path: Path, wait_s: float, patience_s: float) -> None
 
 
 def _explanation(path: Path, holder: Mapping[str, Any]) -> str:
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+    who = _who(holder)
     if _goes_on(holder):
         ends = "" if holder.get("host") == platform.node() else " on that host"
         return f"'{path}' is being written by another run ({who}). Wait for it or end it{ends}, or name another folder."
@@ -119,6 +119,11 @@ def _explanation(path: Path, holder: Mapping[str, Any]) -> str:
         f"'{path}' is still held, though the run that took it ({who}) is gone: one of its workers has not ended. "
         "Workers end by themselves within seconds; look for one that hangs, or name another folder."
     )
+
+
+def _who(holder: Mapping[str, Any]) -> str:
+    pid, host, since = (holder.get(name) or "?" for name in ("pid", "host", "since"))
+    return f"process {pid} on {host}, since {since}"
 
 
 def _holder(descriptor: int) -> dict[str, Any] | None:

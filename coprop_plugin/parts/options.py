@@ -20,6 +20,7 @@ from ..errors import CoPropError
 
 MOST = 2**63 - 1  # whole numbers beyond it fit in no array
 UNKNOWN = object()  # an annotation that cannot be looked up: nothing is checked
+_MARKUP = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`|``([^`]*)``")  # of docstrings; users see the plain words
 _ARGS = re.compile(r"^\s*(?:Args|Attributes):\s*\n(?P<args>(?:[ \t]+\S.*\n?|\s*\n)+)", re.M)
 
 
@@ -208,7 +209,7 @@ def _helps(make: Callable[..., Any]) -> dict[str, str]:
             helps |= {name: f"{helps[name]} {line.strip()}" for name in names}
         else:
             names = []
-    return helps
+    return {name: _MARKUP.sub(r"\1\2", text) for name, text in helps.items()}
 
 
 def _fits_container(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:

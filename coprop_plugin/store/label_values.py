@@ -115,7 +115,10 @@ def label_values(
     names: Mapping[int, str] = {}
     ids = None if ids is None else _integers(ids)
     if ids is not None and classes is None:
-        class_ids = check_class_ids(tuple(sorted(set(ids.values()) - {0, IGNORED})))
+        named = tuple(sorted(set(ids.values()) - {0, IGNORED}))
+        if not named:
+            raise CoPropError(f"ids maps to no class, but only to background (0) or ignored (-1); got {str(ids)[:80]}.")
+        class_ids = check_class_ids(named)
     else:
         class_ids, names = resolve_classes(classes)
     if ids is not None:

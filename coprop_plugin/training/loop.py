@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, CoPropError
+from ..files import check_new_folder, locked
 from .sampler import Sampler
 from .schedule import Schedule
 from .state import TrainingFolder
@@ -62,8 +63,19 @@ def train(
     Raises:
         CheckpointError: the folder holds another training, or a damaged one.
         TrainingError: a loss or a gradient that is NaN or infinite.
-        CoPropError: nothing to train on, or nothing to train.
+        CoPropError: nothing to train on, or nothing to train; the folder is the working folder, or another run has it.
     """
+    with locked(check_new_folder(folder)):
+        return _train(trainable, folder, schedule, budget_s, on_step)
+
+
+def _train(
+    trainable: Trainable,
+    folder: str | Path,
+    schedule: Schedule,
+    budget_s: float | None,
+    on_step: Callable[[int, Mapping[str, float]], None],
+) -> Trained:
     run = TrainingFolder(folder, {"schedule": asdict(schedule), **trainable.describe()})
     sampler = Sampler(trainable.num_items, batch=schedule.batch, seed=schedule.seed)
     optimizer = _optimizer(trainable)
@@ -141,7 +153,7 @@ def _restore(
         if torch.cuda.is_available() and state["random_gpu"]:
             torch.cuda.set_rng_state_all(state["random_gpu"])
         return int(state["step"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+    except (LookupError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         if isinstance(error, CoPropError):
             raise
         raise CheckpointError(f"the state in '{run.folder}' does not fit what is trained: {error}") from error

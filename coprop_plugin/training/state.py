@@ -11,7 +11,6 @@ Every file but the log is replaced in one step: a reader, or a training that goe
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +23,7 @@ from ..errors import CheckpointError, CoPropError
 from ..files import Folder, atomic_write, read_json
 from ..files.schema import Anything, MapOf, Record, Text
 from ..store.manifest import plain, versions
+from ..weights.checkpoint import read_saved
 
 FORMAT = "coprop-training/1"
 STATE, WEIGHTS, RUN, LOG = "training.pth", "weights.safetensors", "run.json", "log.jsonl"
@@ -65,10 +65,9 @@ class TrainingFolder:
         if not path.is_file():
             return None
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-            first = str(error).partition("\n")[0]
-            raise CheckpointError(f"'{path}' is damaged or no training state: {first[:160]}") from error
+            state = read_saved(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"'{path}' is damaged or no training state: {error}") from error
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise CheckpointError(f"'{path}' is not of the format '{FORMAT}'; it was written by something else.")
         return state

@@ -55,6 +55,19 @@ def read_state_dict(path: str | Path, *, trust_pickle: bool = False) -> dict[str
     return {name: _copied(path, name, value) for name, value in state.items()}
 
 
+def read_saved(path: str | Path) -> Any:
+    """All that ``torch.save`` wrote, where it is plain data and tensors: a training's state.
+
+    Raises:
+        CheckpointError: no such file, damaged, or one that would run code.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind == "safetensors":
+        raise CheckpointError(f"'{path}' is a safetensors file, not what torch.save writes.")
+    return _read_torch(path, kind, trust_pickle=False, mapped=False)
+
+
 def load_into(
     module: nn.Module, state: Mapping[str, Tensor], *, what: str = "the checkpoint", drop: Iterable[str] = ()
 ) -> None:
@@ -120,13 +133,13 @@ def _read_safetensors(path: Path) -> Any:
         raise CheckpointError(f"'{path}' is a damaged safetensors file: {error}.") from error
 
 
-def _read_torch(path: Path, kind: str, trust_pickle: bool) -> Any:
-    """What ``torch.save`` wrote; a zip is mapped, so that an optimizer's state is never in memory."""
+def _read_torch(path: Path, kind: str, trust_pickle: bool, *, mapped: bool = True) -> Any:
+    """What ``torch.save`` wrote; ``mapped``: a zip is, so that an optimizer's state is never in memory."""
     if kind == "zip":
         _check_archive(path)
     try:
         with _only_inert_globals():
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "zip")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and kind == "zip")
     except pickle.UnpicklingError as error:
         refusal = _first_sentence(error)
     except Exception as error:  # a damaged file fails anywhere in the reader, with any error
