@@ -157,5 +157,7 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(
 
     monkeypatch.setattr("coprop_plugin.cli.main._run", fill)
     assert main(["refine"]) == 2
-    assert re.search(r"File too large: \S*masks\.bin\. Make room .* run the same command again", capsys.readouterr().err)
+    assert re.search(
+        r"File too large: \S*masks\.bin\. Make room .* run the same command again", capsys.readouterr().err
+    )
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .kinds import write_corpus
 from .processes import run, warm_up
-from .trials import Report, inputs, kills, links, races
+from .trials import Report, good_outputs, inputs, kills, links, races
 
 
 def main() -> int:
@@ -40,10 +40,11 @@ def fuzz(work: Path, args: argparse.Namespace) -> Report:
     corpus, report = work / "corpus", Report()
     if not corpus.exists():
         write_corpus(corpus, lambda command: run(command, corpus, work / "streams").code)
+    good = good_outputs(corpus, work)
     links(corpus, work, report)
     races(corpus, work, report, seed=args.seed, count=args.races, until_s=begin + 0.3 * args.seconds)
     kills(corpus, work, report, seed=args.seed, count=args.kills, until_s=begin + 0.5 * args.seconds)
-    inputs(corpus, work, report, seed=args.seed, rounds=args.rounds, until_s=until_s)
+    inputs(corpus, work, report, good, seed=args.seed, rounds=args.rounds, until_s=until_s)
     return report
 
 

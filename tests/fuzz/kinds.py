@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from objects_library import tiny_library
 from PIL import Image
 
+from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.control_points.language.cache import FILE_NAME
+from coprop_plugin.store.coco import write_coco
 
 SIDE, SECONDS, RATE_HZ = 32, 3, 8000
 
@@ -72,6 +75,10 @@ KINDS = (
     Kind("scores safetensors", ("scores.safetensors",), ("score", "scores.safetensors", "--kind", "probability", "--truth", "truth", "--json"), ("scores.safetensors", "truth")),
     Kind("control points", ("points.json",), ("score", "masks", "--truth", "truth", "--protocol", "control-points", "--control-points", "points.json", "--json"), ("points.json", "masks", "truth"), document=True),
     Kind("control points of a clip", ("points.json",), (*_POINTS, *_CLIP, "--control-points", "file:path=points.json"), ("points.json", "frames", "sound.wav"), document=True),
+    Kind("labels of Audacity", ("labels.txt",), (*_POINTS, *_CLIP, "--control-points", "file:path=labels.txt"), ("labels.txt", "frames", "sound.wav")),
+    Kind("table of DCASE", ("labels.tsv",), (*_POINTS, *_CLIP, "--control-points", "file:path=labels.tsv"), ("labels.tsv", "frames", "sound.wav")),
+    Kind("masks coco", ("masks.json",), ("score", "masks.json", "--truth", "truth", "--json"), ("masks.json", "truth"), document=True),
+    Kind("object library", ("lib/library.json", "lib/backgrounds", "lib/objects"), ("data", "objects", "lib", "--json"), ("lib",), document=True),
     Kind("settings for score", ("score.yaml",), ("score", "--config", "score.yaml"), ("score.yaml", "masks", "truth"), document=True),
     Kind("settings for refine", ("refine.yaml",), ("refine", "--config", "refine.yaml"), ("refine.yaml", "frames", "sound.wav", "masks"), document=True),
     Kind("recorded answers", ("answers.json",), (*_POINTS, *_CLIP, "--control-points", "rcpg:replay=answers.json,cache=off,variant=one_step"), ("answers.json", "frames", "sound.wav"), document=True),
@@ -133,6 +140,10 @@ def write_corpus(root: Path, run: Callable[[list[str]], int]) -> None:
     for command in made:
         assert run(command) == 0, command
     _answer_cache(root / "cache")
+    write_coco(root / "masks.json", read_prediction(root / "masks"))
+    tiny_library(root / "lib")
+    (root / "labels.txt").write_text("0.0\t1.0\tdog\n1.0\t3.0\tcat\n")
+    (root / "labels.tsv").write_text("onset\toffset\tevent_label\n0.0\t1.0\tdog\n1.0\t3.0\tcat\n")
     (root / "composed").mkdir()
     _json(root / "composed/a.json", {"file": "a.mp4", "control_points": [1, 1, 0]})
     shutil.copy(root / "video.mp4", root / "composed/a.mp4")

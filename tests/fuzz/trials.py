@@ -16,7 +16,7 @@ from coprop_plugin.control_points.language.cache import FILE_NAME
 
 from .kinds import KINDS, Kind
 from .mutations import mutate
-from .processes import Ended, finish, run, start
+from .processes import Ended, finish, load, run, start
 
 BAD = (
     "traceback",
@@ -83,22 +83,26 @@ def copied(corpus: Path, names: tuple[str, ...], folder: Path) -> Path:
     return folder
 
 
-def good_outputs(corpus: Path, work: Path) -> dict[str, tuple[int, str, bytes]]:
-    """What each kind's command says of the good files."""
-    told = {}
+Good = dict[str, tuple[int, str, bytes]]
+
+
+def good_outputs(corpus: Path, work: Path) -> Good:
+    """What each kind's command says of the good files; what it loads, later ones find loaded."""
+    told, seen, streams = {}, set[str](), work / "good-streams"
     for kind in KINDS:
         folder = copied(corpus, kind.needs, work / "good")
-        ended = run(list(kind.command), folder, work / "good-streams")
+        ended = run(list(kind.command), folder, streams, modules=True)
         if ended.outcome != "done":
             raise SystemExit(f"{kind.name}: the good file does not pass: {ended.outcome}: {ended.err[-2000:]}")
         exact = (folder / kind.exact).read_bytes() if kind.exact else b""
         told[kind.name] = (ended.code, ended.out, exact)
+        seen.update(streams.with_suffix(".modules").read_text().splitlines())
+    load(sorted(seen))
     return told
 
 
-def inputs(corpus: Path, work: Path, report: Report, *, seed: int, rounds: int, until_s: float) -> None:
+def inputs(corpus: Path, work: Path, report: Report, good: Good, *, seed: int, rounds: int, until_s: float) -> None:
     """Mutated files of every kind in turn, ``rounds`` of each, or as many as there is time for."""
-    good = good_outputs(corpus, work)
     for number in range(rounds):
         for kind in KINDS:
             if time.monotonic() > until_s:
