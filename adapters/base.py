@@ -72,6 +72,10 @@ class Adapter(ABC):
         """
         raise CoPropError(f"the adapter '{self.name}' cannot be run at single frames; use mode='clip'.")
 
+    def notes_of(self, clip: Clip) -> tuple[str, ...]:
+        """The notes on what it says of this clip: ``notes``, and what is particular to the clip."""
+        return self.notes
+
     def keep_in(self, folder: str | Path) -> None:  # noqa: B027
         """Where what is costly to make on the way to a prediction may be kept for another run; most make nothing."""
 

@@ -145,7 +145,7 @@ class PublishedAdapter(Adapter):
             labels=labels,
             names=dict(enumerate(AVSBENCH_NAMES)) if self.class_ids == AVSBENCH_CLASSES else {},
             source=f"{self.name} on clip '{clip.clip_id}'",
-            notes=self.notes,
+            notes=self.notes_of(clip),
         )
 
     def predict_frames(self, clip: Clip, frames: Sequence[int]) -> dict[int, np.ndarray]:

@@ -130,8 +130,8 @@ class CoProp:
 
         stack = FrameStack(read, num_frames=clip.num_frames, frame_shape=scores[keyframes[0]].shape, dtype=np.float32)
         kind = adapter.kind or "probability"
-        source = f"{adapter.name} at keyframes"
-        return Prediction(scores=stack, kind=kind, class_ids=adapter.class_ids, source=source, notes=adapter.notes)
+        source, notes = f"{adapter.name} at keyframes", adapter.notes_of(clip)
+        return Prediction(scores=stack, kind=kind, class_ids=adapter.class_ids, source=source, notes=notes)
 
 
 def _all_silent(points: ControlPoints, clip: Clip, edits: FrameSpool) -> str | None:

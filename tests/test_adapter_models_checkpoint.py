@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from rule_weights import rule_state
+from ssp_cases import BERT, STAGE_2, VISION_DIM
 from torch import Tensor
 
 from coprop_plugin.adapters.aavs.network import Aavs, AavsConfig
 from coprop_plugin.adapters.avsegformer.adapter import VARIANTS as AVSEGFORMER
 from coprop_plugin.adapters.avsegformer.network import AVSegFormer
+from coprop_plugin.adapters.ssp.align import TextConfig
+from coprop_plugin.adapters.ssp.network import Ssp, SspConfig
 from coprop_plugin.adapters.tpavi.network import TpaviNet
 from coprop_plugin.cli import checkpoint
 from coprop_plugin.cli.main import main
@@ -61,12 +64,12 @@ def tpavi_avss() -> TpaviNet:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_catalogue():
-    """The networks are made once for all tests of this file, but for AAVS, whose sizes come from each file."""
+    """The networks are made once for all tests of this file, but for AAVS and SSP, whose sizes come from each file."""
 
     def remembered(variant: Variant) -> Variant:
         with torch.device("meta"):
             network = variant.make({})
-        return variant if variant.part == "aavs" else replace(variant, make=lambda _: network)
+        return variant if variant.part in ("aavs", "ssp") else replace(variant, make=lambda _: network)
 
     known = [remembered(variant) for variant in catalogue.catalogue()]
     original, catalogue.catalogue = catalogue.catalogue, lambda: known
@@ -81,6 +84,9 @@ def one_catalogue():
         (resnet_binary, ["avsegformer resnet50-s4", "avsegformer resnet50-ms3"]),
         (tpavi_avss, ["tpavi resnet50-avss"]),
         (lambda: Aavs(SMALL), ["aavs stage1"]),
+        (lambda: Ssp(SspConfig(SMALL)), ["ssp stage1"]),
+        (lambda: Ssp(SspConfig(STAGE_2, TextConfig(BERT, VISION_DIM))), ["ssp stage2"]),
+        (lambda: Ssp(SspConfig(STAGE_2, TextConfig(BERT, VISION_DIM, "attention", "l2"))), ["ssp stage2"]),
     ],
 )
 def test_our_own_networks_are_recognised(make: Callable, fits: list[str]) -> None:

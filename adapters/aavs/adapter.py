@@ -87,7 +87,9 @@ class AavsAdapter(PublishedAdapter):
         if features not in ("linear", "relu"):
             raise CoPropError(f"unknown features '{features}'. Allowed: linear, relu.")
         vggish = load_vggish(audio_checkpoint, part=self.name)
-        self.variant, network = load_variant(checkpoint, VARIANTS, variant=variant, trust_pickle=trust_pickle)
+        self.variant, network = load_variant(
+            checkpoint, self.variants, variant=variant, trust_pickle=trust_pickle, completed=self.completed
+        )
         super().__init__(
             network,
             class_ids=AVSBENCH_CLASSES if self.variant.name == "stage2" else BINARY,
@@ -99,23 +101,37 @@ class AavsAdapter(PublishedAdapter):
         if self.variant.name == "stage2":
             self.kind, self.stretch_s = "probability", 10
         elif first_stage is not None:
-            raise CoPropError("first_stage= is for stage 2 of aavs; this checkpoint is stage 1.")
+            raise CoPropError(f"first_stage= is for stage 2 of {self.name}; this checkpoint is stage 1.")
         shared = {"audio_checkpoint": self.vggish, "features": features, "device": device, "precision": precision}
+        shared |= {"name": self.name, **self.first_options()}
         self._first = FirstStage(first_stage, shared) if self.variant.name == "stage2" else None
 
+    @staticmethod
+    def completed(state: State) -> State:
+        """What the network is filled with, of what a file holds."""
+        return state
+
+    def first_options(self) -> dict[str, Any]:
+        """Further options of an adapter that is made for the first stage."""
+        return {}
+
     def answer(self, batch: Batch, *, alone: bool) -> Tensor:
-        audio = self._heard(batch.examples)
         boost = None
         if self._first is not None:
-            masks = np.stack([self._first.mask(clip, t) for clip, t in batch.places])
-            boost = torch.from_numpy(masks.astype(np.float32)).to(self.device)
-        classes, masks = self.network(batch.frames, audio, boost=boost)
+            sounding = np.stack([self._first.mask(clip, t) for clip, t in batch.places])
+            boost = torch.from_numpy(sounding.astype(np.float32)).to(self.device)
+        classes, masks = self.look(batch, self._heard(batch.examples), boost)
         with torch.autocast(self.device.type, enabled=False):  # the label is the argmax of close sums
             scores = class_scores(Output(classes.float(), masks.float()), (POST_PX, POST_PX))
         label = scores.argmax(1, keepdim=True)
         if self._first is None:
             return torch.cat([2 * scores[:, 1:] - scores[:, :1], label], dim=1)
         return torch.cat([scores / scores.sum(1, keepdim=True), label], dim=1)
+
+    def look(self, batch: Batch, audio: Tensor, boost: Tensor | None) -> Output:
+        """What the network says of a batch, its sound ``(n, 128)`` and the first stage's masks ``(n, h, w)``."""
+        output: Output = self.network(batch.frames, audio, boost=boost)
+        return output
 
     def _heard(self, examples: Tensor) -> Tensor:
         """``(n, 128)`` VGGish features, before or after the last ReLU."""
@@ -131,7 +147,7 @@ class FirstStage:
     def __init__(self, source: Any, shared: Mapping[str, Any]) -> None:
         if source is None:
             raise CoPropError(
-                "stage 2 of aavs needs first_stage=, the binary masks of stage 1: its checkpoint (.pth), saved masks, "
+                f"stage 2 of {shared['name']} needs first_stage=, the binary masks of stage 1: its checkpoint (.pth), saved masks, "
                 "a prediction or an adapter."
             )
         if isinstance(source, (str, Path)):
@@ -139,7 +155,7 @@ class FirstStage:
             if not source.exists():
                 raise CheckpointError(f"first_stage: no file or folder at '{source}'.")
             if source.suffix == ".pth":
-                source = {"name": "aavs", "checkpoint": source, "variant": "stage1", **shared}
+                source = {"checkpoint": source, "variant": "stage1", **shared}
             else:
                 source = {"name": "saved_masks", "path": source}
         self._source: Adapter | Prediction = source if isinstance(source, Prediction) else build("adapter", source)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -120,10 +121,23 @@ class Aavs(nn.Module):
 
     def forward(self, frames: Tensor, audio: Tensor, *, boost: Tensor | None = None) -> Output:
         """``boost (N, h, w)`` in [0, 1]: the first stage's mask, which stage 2 adds to the mask features."""
-        model = self.model.model
-        levels, features = model.pixel_level_module(frames)
+        return last_of(self.decide(*self.look(frames, boost), audio))
+
+    def look(self, frames: Tensor, boost: Tensor | None) -> tuple[list[Tensor], Tensor, Tensor | None]:
+        """Features of three levels, mask features, and the first stage's mask ``(N, 1, h, w)``."""
+        levels, features = self.model.model.pixel_level_module(frames)
         mask = None if boost is None else boost[:, None].to(features.dtype)
         if mask is not None:
             features = features + F.interpolate(mask, features.shape[2:], mode="bilinear")
-        answer = model.transformer_module(levels, features, self.audio_proj(audio), mask)
-        return Output(self.model.class_predictor(answer.queries), answer.masks)
+        return levels, features, mask
+
+    def decide(self, levels: list[Tensor], features: Tensor, mask: Tensor | None, audio: Tensor) -> Iterator[Output]:
+        """What the decoder says before its first layer and after each."""
+        heard = self.audio_proj(audio)
+        for answer in self.model.model.transformer_module.answers(levels, features, heard, mask):
+            yield Output(self.model.class_predictor(answer.queries), answer.masks)
+
+
+def last_of(outputs: Iterator[Output]) -> Output:
+    """The last layer's; those before are let go as they come."""
+    return deque(outputs, maxlen=1).pop()

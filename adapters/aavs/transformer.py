@@ -6,6 +6,7 @@ silent or uncertain.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -93,7 +94,7 @@ class Decoder(nn.Module):
 
 
 class TransformerModule(nn.Module):
-    """Features, mask features and audio ``(N, 256)`` (one token a frame) to the last layer's :class:`Answer`."""
+    """Features, mask features and audio ``(N, 256)`` (one token a frame) to :class:`Answer` s, one a layer."""
 
     def __init__(self, stage: AavsStage, *, queries: int, layers: int, hidden: int) -> None:
         super().__init__()
@@ -104,8 +105,11 @@ class TransformerModule(nn.Module):
         if stage == 2:
             self.audio_embed, self.silence_embed, self.uncertain_embed = (nn.Embedding(1, CHANNELS) for _ in range(3))
 
-    def forward(self, levels: list[Tensor], features: Tensor, audio: Tensor, boost: Tensor | None) -> Answer:
-        """``boost (N, 1, h, w)`` in [0, 1] is the first stage's mask; stage 2 needs it, stage 1 has none."""
+    def answers(self, levels: list[Tensor], features: Tensor, audio: Tensor, boost: Tensor | None) -> Iterator[Answer]:
+        """What the queries say before the first layer and after each.
+
+        ``boost (N, 1, h, w)`` in [0, 1] is the first stage's mask; stage 2 needs it, stage 1 has none.
+        """
         place = self.queries_embedder.weight
         likeness = F.cosine_similarity(place[None], audio[:, None], dim=-1)[..., None]
         x = self.queries_features.weight + likeness * audio[:, None]
@@ -117,6 +121,7 @@ class TransformerModule(nn.Module):
             for value, size in zip(values, sizes, strict=True)
         ]
         answer = self.decoder.answer(x, features)
+        yield answer
         for i, layer in enumerate(self.decoder.layers):
             level = i % len(levels)
             if i == 0 and boost is not None:
@@ -125,7 +130,7 @@ class TransformerModule(nn.Module):
                 blocked = blocked_keys(answer.masks, sizes[level])
             x = layer(x, place, keys[level], values[level], blocked)
             answer = self.decoder.answer(x, features)
-        return answer
+            yield answer
 
     def heard(self, boost: Tensor | None, size: tuple[int, int]) -> Tensor | float:
         """``(N, h * w, 256)``: the embedding that the first stage's mask gives to each key (nothing in stage 1)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import pairwise
 
 import cv2
@@ -14,6 +13,7 @@ from ..parts import part
 from ..structures import Clip
 from .base import PropagationTask, Propagator, check_range
 from .clip_cache import ClipCache
+from .steps import grey_of, grid_of, pictures_of_step, sample
 
 
 @part("propagator", "flow", example="max_side_px=480")
@@ -71,10 +71,10 @@ class Flow(Propagator):
         trust: np.ndarray | None = None
         for t in range(task.anchor + direction, stop, direction):
             back, consistent = self._step(clip, t, t - direction)
-            grid = _grid(back.shape[:2])
+            grid = grid_of(back.shape[:2])
             previous = grid + back
-            place = previous if place is None else _sample(place, previous)
-            trust = consistent if trust is None else consistent * _sample(trust, previous)
+            place = previous if place is None else sample(place, previous)
+            trust = consistent if trust is None else consistent * sample(trust, previous)
             _carry(task.mask, place, trust, out=masks[t - task.start])
 
     def _step(self, clip: Clip, t: int, source: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,26 +93,14 @@ class Flow(Propagator):
 
     def _pictures(self, clip: Clip, t: int) -> list[np.ndarray]:
         """Grey pictures from frame t to frame t + 1, those in between included."""
-        pictures = [self._grey(clip.frames[t])]
-        start_s, stop_s = clip.time_base.frame_time_s[t : t + 2]
-        if clip.between is not None and self.max_gap_s and stop_s - start_s > 1.5 * self.max_gap_s:
-            inner = [self._grey(frame) for frame in clip.between(start_s, stop_s)]
-            pictures += _thin(inner, wanted=round((stop_s - start_s) / self.max_gap_s) - 1)
-        return [*pictures, self._grey(clip.frames[t + 1])]
-
-    def _grey(self, frame: np.ndarray) -> np.ndarray:
-        height, width = frame.shape[:2]
-        scale = min(1.0, self.max_side_px / max(height, width))
-        size = max(16, round(width * scale)), max(16, round(height * scale))
-        grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-        return grey if size == (width, height) else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        return pictures_of_step(clip, t, lambda frame: grey_of(frame, self.max_side_px), max_gap_s=self.max_gap_s)
 
     def _chain(self, pictures: list[np.ndarray]) -> np.ndarray:
         """``(h, w, 2)``: the displacement from the first picture to the last."""
         total: np.ndarray | None = None
         for here, there in pairwise(pictures):
             step = self._dis.calc(here, there, None)  # type: ignore[call-overload]
-            total = step if total is None else total + _sample(step, _grid(step.shape[:2]) + total)
+            total = step if total is None else total + sample(step, grid_of(step.shape[:2]) + total)
         assert total is not None
         return total
 
@@ -121,23 +109,9 @@ def _bytes(flow: tuple[np.ndarray, np.ndarray]) -> int:
     return flow[0].nbytes + flow[1].nbytes
 
 
-@lru_cache(maxsize=8)
-def _grid(size: tuple[int, int]) -> np.ndarray:
-    """``(h, w, 2) float32``: every pixel's own x and y; read only."""
-    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    grid = np.stack([x, y], axis=-1)
-    grid.flags.writeable = False
-    return grid
-
-
-def _sample(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Bilinear values at ``places (h, w, 2)`` in pixels; the border goes on outside."""
-    return cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-
-
 def _with_trust(there: np.ndarray, back: np.ndarray, half_px: float) -> tuple[np.ndarray, np.ndarray]:
     """The displacement and how well the way back returns to its start: 1 at no error, 1/2 at ``half_px``."""
-    error = there + _sample(back, _grid(there.shape[:2]) + there)
+    error = there + sample(back, grid_of(there.shape[:2]) + there)
     ex, ey = error[..., 0], error[..., 1]
     return there, 1 / (1 + (ex * ex + ey * ey) / np.float32(half_px**2))
 
@@ -152,12 +126,5 @@ def _carry(mask: np.ndarray, place: np.ndarray, trust: np.ndarray, *, out: np.nd
     x, y = cv2.split(place)
     weight = trust * ((x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5))
     for channel, carried in zip(mask[1:], out[1:], strict=True):
-        np.multiply(_sample(np.ascontiguousarray(channel), place), weight, out=carried)
+        np.multiply(sample(np.ascontiguousarray(channel), place), weight, out=carried)
     np.subtract(1, out[1:].sum(axis=0).clip(0, 1), out=out[0])
-
-
-def _thin(pictures: list[np.ndarray], *, wanted: int) -> list[np.ndarray]:
-    """About ``wanted`` of the pictures, evenly spread."""
-    if len(pictures) <= wanted or wanted < 1:
-        return pictures if wanted >= 1 else []
-    return [pictures[round((i + 1) * (len(pictures) + 1) / (wanted + 1)) - 1] for i in range(wanted)]

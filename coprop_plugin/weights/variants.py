@@ -121,6 +121,7 @@ def load_variant(
     *,
     variant: str | None = None,
     trust_pickle: bool = False,
+    completed: Callable[[State], State] = lambda state: state,
 ) -> tuple[Variant, nn.Module]:
     """The network of a checkpoint file.
 
@@ -129,6 +130,7 @@ def load_variant(
         variants: those of one adapter.
         variant: which of them; needed where several share one layout.
         trust_pickle: see :func:`coprop_plugin.weights.checkpoint.read_state_dict`.
+        completed: what a part makes of a state dict that it may begin with before it is fitted.
 
     Raises:
         CheckpointError: no file, an unsafe or damaged one, weights of another model, or a layout that several
@@ -145,6 +147,7 @@ def load_variant(
         state, what = checkpoint, "the state dict"
     else:
         state, what = read_state_dict(checkpoint, trust_pickle=trust_pickle), f"'{checkpoint}'"
+    state = completed(state)
     if chosen is None:
         chosen = _only_fit([v.fit(state) for v in variants], what)
     return chosen, chosen.load(state, what=what)
