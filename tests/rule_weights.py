@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coprop_plugin.weights.unfilled import unfilled
+
 _NORMAL = np.random.RandomState(0).standard_normal(65521).astype(np.float32)  # a prime: rows never repeat
 
 
@@ -29,14 +31,14 @@ def rule_entry(name: str, like: Tensor, seed: int = 0) -> Tensor:
 
 
 def rule_state(make: Callable[[], nn.Module], seed: int = 0) -> dict[str, Tensor]:
-    with torch.device("meta"):
+    with unfilled():
         entries = make().state_dict()
     return {name: rule_entry(name, value, seed) for name, value in entries.items()}
 
 
 def rule_network(make: Callable[[], nn.Module], seed: int = 0) -> Any:
     """The network with the rule's weights, ready for inference."""
-    with torch.device("meta"):
+    with unfilled():
         network = make()
     network.load_state_dict(rule_state(make, seed), assign=True)
     return network.eval().requires_grad_(False)

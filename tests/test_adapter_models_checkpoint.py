@@ -26,6 +26,7 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.weights import catalogue
 from coprop_plugin.weights.checkpoint import read_state_dict
+from coprop_plugin.weights.unfilled import unfilled
 from coprop_plugin.weights.variants import Variant, load_variant
 
 SMALL = AavsConfig(
@@ -46,7 +47,7 @@ SMALL = AavsConfig(
 @functools.cache
 def signature(make: Callable) -> dict[str, Tensor]:
     """Names and shapes, without numbers."""
-    with torch.device("meta"):
+    with unfilled():
         return dict(make().state_dict())
 
 
@@ -67,7 +68,7 @@ def one_catalogue():
     """The networks are made once for all tests of this file, but for AAVS and SSP, whose sizes come from each file."""
 
     def remembered(variant: Variant) -> Variant:
-        with torch.device("meta"):
+        with unfilled():
             network = variant.make({})
         return variant if variant.part in ("aavs", "ssp") else replace(variant, make=lambda _: network)
 

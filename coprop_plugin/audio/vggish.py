@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import CoPropError
 from ..structures import Sound
 from ..weights.checkpoint import load_into, read_state_dict
+from ..weights.unfilled import unfilled
 from ..weights.variants import State, Variant
 from .resample import resample
 
@@ -94,7 +95,7 @@ class VGGish(nn.Module):
         Raises:
             CheckpointError: no such file, unsafe, damaged, or of another model.
         """
-        with torch.device("meta"):  # 72 million random numbers would be drawn for nothing
+        with unfilled():  # 72 million random numbers would be drawn for nothing
             model = cls()
         model.to_empty(device="cpu")
         load_into(model, read_state_dict(checkpoint), what=f"'{checkpoint}'")

@@ -70,10 +70,11 @@ class YamNet(nn.Module):
             CoPropError: no package, no such file, or no YAMNet in it.
         """
         from ..weights.checkpoint import load_into
+        from ..weights.unfilled import unfilled
         from .yamnet_files import installed_weights, read_yamnet
 
         path = installed_weights() if path is None else Path(path)
-        with torch.device("meta"):
+        with unfilled():
             model = cls()
         model.to_empty(device="cpu")
         load_into(model, read_yamnet(path), what=f"'{path}'")

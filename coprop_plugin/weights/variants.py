@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, unknown_name
 from .checkpoint import load_into, read_state_dict
+from .unfilled import unfilled
 
 State = Mapping[str, Tensor]
 Checkpoint = str | Path | State
@@ -40,7 +40,7 @@ class Variant:
 
     def expected(self, state: State) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the network's entries."""
-        with torch.device("meta"):
+        with unfilled():
             return {name: tuple(value.shape) for name, value in self.make(state).state_dict().items()}
 
     def is_marked(self, state: State) -> bool:
@@ -71,7 +71,7 @@ class Variant:
         Raises:
             CheckpointError: names or shapes that do not fit.
         """
-        with torch.device("meta"):
+        with unfilled():
             network = self.make(state)
         network.to_empty(device="cpu")
         load_into(network, {name: value for name, value in state.items() if not self._ignores(name)}, what=what)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights.checkpoint import load_into
+from ...weights.unfilled import unfilled
 from ..audio_insert import AudioInsert, AudioTokens
 from .config import MAX_OBJECTS, PATCH_PX, AOTConfig
 from .decoder import Decoder, Shortcuts
@@ -149,7 +150,7 @@ class AOTNetwork(nn.Module):
             CheckpointError: names that are missing, unknown or of another shape.
         """
         insert = {name.removeprefix(INSERT): value for name, value in state.items() if name.startswith(INSERT)}
-        with torch.device("meta"):  # every number comes from the state: none is drawn before
+        with unfilled():  # every number comes from the state: none is drawn before
             network = cls(config)
             if insert:
                 network.audio_insert = AudioInsert.from_state(insert, network.level_widths)

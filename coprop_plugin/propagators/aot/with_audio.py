@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...errors import CheckpointError, CoPropError
 from ...parts import part
 from ...weights.checkpoint import read_state_dict
+from ...weights.unfilled import unfilled
 from ..guides import AudioFeatures
 from .config import config_of
 from .network import INSERT, AOTNetwork
@@ -74,7 +74,7 @@ def fitting_model(state: Mapping[str, Tensor]) -> str:
     """
     held = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(INSERT)}
     for name in LONG_MEMORY_FIRST:
-        with torch.device("meta"):
+        with unfilled():
             own = {key: tuple(value.shape) for key, value in AOTNetwork(config_of(name)).state_dict().items()}
         if all(held.get(key) == shape for key, shape in own.items() if not key.endswith("relative_position_index")):
             return name
