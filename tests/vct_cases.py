@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from adapter_cases import filled, watching
+from adapter_cases import filled, state_of, watching
 from torch import Tensor
 
 from coprop_plugin.adapters.images import normalise, resize_bilinear
@@ -50,11 +50,9 @@ def small(variant: str) -> VctConfig:
 
 def network_of(layout: str, case: dict[str, np.ndarray]) -> Vct:
     """The network of a layout with the case's weights, its sizes read from them as users' files are."""
-    from adapter_cases import state_of
-
     published = PUBLISHED[layout.split("_")[1]]
     unused = (*UNUSED, *UNUSED_WITH_PROMPT) if published.prototypes else UNUSED
-    state = state_of(layout, int(case["seed"]))
+    state = state_of(layout, int(case["seed"]), unused=unused)
     return filled(lambda: Vct(config_of(state, published)), layout, case, unused=unused)
 
 

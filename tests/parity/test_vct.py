@@ -16,30 +16,8 @@ from coprop_plugin.layers.mask2former import class_scores
 STRIDES = re.compile(r"i\.(?P<name>[a-z_0-9]+?)(?P<steps>(_[cqs]\d+)*)")
 
 
-def family(heavy: bool):
-    """Published cases: those of published size are heavy."""
-
-    def mark(test):
-        marked = published("vct_")(test)
-        (parametrize,) = marked.pytestmark
-        cases = [case for case in parametrize.args[1] if case.id.endswith("_full") == heavy]
-        marked.pytestmark = [pytest.mark.parametrize(parametrize.args[0], cases)]
-        return pytest.mark.heavy(marked) if heavy else marked
-
-    return mark
-
-
-@family(heavy=False)
+@published("vct_")
 def test_vct(layout: str, case: str) -> None:
-    compare(layout, case)
-
-
-@family(heavy=True)
-def test_vct_of_published_size(layout: str, case: str) -> None:
-    compare(layout, case)
-
-
-def compare(layout: str, case: str) -> None:
     data = read_case(case)
     frames, pictures = pictures_of(data)
     for ours, stored in ((frames, "images_s8"), (pictures, "pre_masks_s8")):
