@@ -144,6 +144,8 @@ def _control_points(text: str) -> tuple[parts.PartKind, str]:
     [
         ("fusion", "consensus:max_shift_s=abc", "max_shift_s is a finite number, got 'abc'"),
         ("fusion", "consensus:max_shift_s=-1", "max_shift_s from 0"),
+        ("fusion", f"consensus:max_shift_s={10**20}", "max_shift_s is a finite number, got 1000"),
+        ("control_points", f"changepoint:evidence={10**400}", "evidence is a finite number, got 1000"),
         ("fusion", "consensus:max_shift_s=1e999", "max_shift_s is a finite number"),
         ("fusion", "consensus:beliefs={'shft': 1}", "unknown belief of consensus 'shft'. Did you mean 'shift'"),
         ("fusion", "consensus:beliefs={'shift': -1}", "the belief 'shift' is above 0"),

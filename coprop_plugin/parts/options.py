@@ -244,10 +244,9 @@ def _is_instance(value: Any, wanted: type) -> bool:
 
 
 def _finite(value: numbers.Real) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond every float
-        return False
+    if isinstance(value, numbers.Integral):
+        return abs(int(value)) <= MOST  # arrays make objects of larger ones
+    return math.isfinite(value)
 
 
 def _is_text(text: str) -> bool:
