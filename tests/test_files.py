@@ -237,6 +237,11 @@ def test_results_need_a_folder_of_their_own(given: str, tmp_path: Path, monkeypa
     with pytest.raises(CoPropError, match="folder"):
         check_new_folder(given)
     assert check_new_folder("out") == Path("out")
+    for target in ("circle", "nowhere"):
+        Path("circle").unlink(missing_ok=True)
+        Path("circle").symlink_to(target)
+        with pytest.raises(CoPropError, match="a link that leads nowhere"):
+            check_new_folder("circle")
 
 
 @pytest.mark.parametrize(

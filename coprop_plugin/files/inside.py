@@ -26,7 +26,7 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     """A folder that results may be written to, if its name says one: neither ``.`` nor ``/`` nor an empty name.
 
     Raises:
-        CoPropError: it names the working folder, one above it, or the root of the file system.
+        CoPropError: it names the working folder, one above it, the root of the file system, or a link that leads nowhere.
     """
     text = os.fspath(path)
     given = Path(text)
@@ -36,6 +36,8 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     if whole == Path(whole.anchor) or Path.cwd().is_relative_to(whole):
         what = "the root of the file system" if whole == Path(whole.anchor) else "the working folder, or one above it"
         raise CoPropError(f"'{text}' is {what}; results need a folder of their own, as with  -o out/")
+    if given.is_symlink() and not given.exists():
+        raise CoPropError(f"'{text}' is a link that leads nowhere; remove it, or name another folder.")
     return given
 
 
