@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fuzz.mutations import TEXTS, change_value
 from PIL import Image
 
 from coprop_plugin.adapters.saved_masks import read_prediction
@@ -22,13 +24,16 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.control_points.language import transport
 from coprop_plugin.control_points.language.cache import FILE_NAME, AnswerCache
 from coprop_plugin.control_points.language.model import Answer, Message
+from coprop_plugin.datasets.layouts import Video
+from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CheckpointError, CoPropError, MediaError, PredictionError
 from coprop_plugin.media import canvas
 from coprop_plugin.media.arrays import Npz
 from coprop_plugin.media.folder import frame_paths
 from coprop_plugin.media.images import read_label_values
+from coprop_plugin.metrics.protocols import Scores, score
 from coprop_plugin.store.find import find_prediction
-from coprop_plugin.structures import parse_sampling
+from coprop_plugin.structures import ControlPoints, Prediction, parse_sampling
 from coprop_plugin.weights.checkpoint import read_state_dict
 
 
@@ -204,3 +209,25 @@ def test_the_report_reads_the_truth_with_the_truths_own_ids(tmp_path: Path, caps
     (tmp_path / "out/run.json").write_text(json.dumps(told))
     assert main(["report", f"{place}/out"]) == 2
     assert "configuration.classes is text; got 5" in capsys.readouterr().err
+
+
+def test_scores_and_points_that_were_changed_are_a_named_error_or_others() -> None:
+    labels = np.zeros((3, 8, 8), np.int16)
+    labels[1:, 2:5, 2:5] = 1
+    prediction = Prediction.from_labels(labels)
+    scores = score(prediction, prediction, protocol="avsbench")
+    points = ControlPoints(np.array([1, 0, 1], bool), silent=(True, False))
+    for good, read in ((scores.to_json(), Scores.from_json), (points.to_json(), ControlPoints.from_json)):
+        for text in (*TEXTS, *(change_value(good.encode(), random.Random(n)) or b"" for n in range(300))):
+            with contextlib.suppress(CoPropError):
+                read(text.decode("utf-8", "replace"))
+
+
+def test_two_data_sets_cannot_be_mixed_in_one_folder(tmp_path: Path) -> None:
+    def meanwhile(videos: list[Video]) -> list[Video]:
+        (tmp_path / "set/other").mkdir(parents=True)
+        return videos
+
+    with pytest.raises(CoPropError, match="something was written there meanwhile"):
+        write_dataset(tmp_path / "set", kind="ms3", videos=1, splits=("test",), size=(32, 32), progress=meanwhile)
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]

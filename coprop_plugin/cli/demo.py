@@ -31,11 +31,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..datasets.made import made_clips
-    from ..files import check_new_folder
-    from .main import main
+    from ..files import check_new_folder, locked
 
     out = check_new_folder(args.out)
+    with locked(out):
+        return _shown(args, out)
+
+
+def _shown(args: argparse.Namespace, out: Path) -> int:
+    from ..datasets.made import made_clips
+    from .main import main
+
     example = out / "example"
     clips = made_clips(f"objects:{args.objects}:test:moc:{args.seed}-{args.seed}") if args.objects else None
     classes = make_example(example, seed=args.seed, simulate_as=args.simulate, clips=clips)

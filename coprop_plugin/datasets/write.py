@@ -6,6 +6,7 @@ The data set is built in a hidden folder beside its place and moved there when i
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import pickle
@@ -139,7 +140,12 @@ def write_dataset(
                 _write_prediction(layout, place / "predictions" / str(simulation), video, clip, simulation)
             rows.append(_row(layout, video, clip))
         _write_table(layout, place / _FOLDERS[layout.name], rows)
-        place.replace(root)
+        try:
+            place.replace(root)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise CoPropError(f"{root}: something was written there meanwhile; name a new folder.") from error
     return open_dataset(root, layout=layout.name)  # type: ignore[arg-type]
 
 

@@ -181,6 +181,8 @@ class Scores(Mapping[str, Any]):
             CoPropError: not such data.
         """
         try:
+            if not isinstance(data, Mapping):
+                raise TypeError(f"a mapping is expected, not a {type(data).__name__}")
             if "about" not in data:
                 return together_of({name: cls.from_dict(data[name]) for name in data if name != "protocol"})
             about = dict(data["about"])
@@ -190,7 +192,7 @@ class Scores(Mapping[str, Any]):
                 swept = [name.removesuffix(old) for name in data if name.endswith(old) or "M_F" in name]
             numbers = {n.removesuffix(old): v for n, v in data.items() if n not in ("protocol", "about")}
             return cls(numbers, str(data["protocol"]), about, tuple(map(str, swept)))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise CoPropError(f"these are no scores ({type(error).__name__}: {error}).") from error
 
     @classmethod
@@ -202,7 +204,7 @@ class Scores(Mapping[str, Any]):
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CoPropError(f"these are no scores: not JSON ({error}).") from error
         return cls.from_dict(data)
 
