@@ -9,6 +9,7 @@ import numpy as np
 from ..masks.areas import min_area_px
 from ..masks.probability import probabilities
 from ..propagators.base import Propagator
+from ..propagators.clip_cache import ClipCache
 from ..propagators.flow import Flow
 from ..structures import Clip, Prediction
 
@@ -33,13 +34,25 @@ class Objects(Protocol):
 
 
 def objects_of(clip: Clip, base: Prediction, propagator: Propagator) -> Objects:
-    """Classes of a semantic prediction, tracks of a binary one."""
+    """Classes of a semantic prediction, tracks of a binary one.
+
+    Those of a clip's last prediction are kept while the clip is in use: who asks again under other control points or
+    another policy does not wait for them again.
+    """
     from .tracks import Tracks
 
-    if not base.binary:
-        return Classes(base)
+    kept = _LAST.get(clip, "objects")
+    if kept is not None and kept[0] is base and kept[1] is propagator:
+        return kept[2]
     # Following asks frame by frame; a propagator with a session wants all tasks of a clip at once.
-    return Tracks(clip, base, propagator if propagator.session == "task" else Flow())
+    follower = propagator if propagator.session == "task" else Flow()
+    found: Objects = Tracks(clip, base, follower) if base.binary else Classes(base)
+    _LAST.put(clip, "objects", (base, propagator, found), num_bytes=1)
+    return found
+
+
+MOST_CLIPS = 4
+_LAST: ClipCache[tuple[Prediction, Propagator, Objects]] = ClipCache(MOST_CLIPS)  # a "byte" is a clip
 
 
 class Classes:

@@ -31,6 +31,7 @@ CONFUSED_BELOW = 0.3  # two tracks whose regions could be swapped at this loss w
 SURELY_SAME, SURELY_OTHER = 0.8, 0.5
 COVERED = 0.6  # of a region, or of an expected mask: it belongs there
 MAX_SIDE_PX = 240  # regions are followed at this size at most
+SPECK_SHARE = 0.12  # of a near region's area: a smaller region is a piece of it
 NEAR_SIDES = 0.06  # of the frame's longer side: fragments of one object lie so near to each other
 
 
@@ -111,7 +112,7 @@ class Tracks:
     def _look(self, clip: Clip, t: int, propagator: Propagator) -> None:
         """Find the regions of frame t and give each to a track, old or new."""
         foreground = _resized(self._base.label_map(t) > 0, self._size)
-        pieces = regions(foreground, min_area_px=min_area_px(foreground.shape))
+        pieces = _with_specks(regions(foreground, min_area_px=min_area_px(foreground.shape)))
         if not pieces:
             return
         alive = [k for k, track in enumerate(self._tracks) if t - track.last <= MAX_ABSENCE_FRAMES]
@@ -145,6 +146,29 @@ def regions(foreground: np.ndarray, *, min_area_px: int) -> list[np.ndarray]:
     found = [i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] >= min_area_px]
     largest = sorted(sorted(found, key=lambda i: -stats[i, cv2.CC_STAT_AREA])[:255])
     return [labels == i for i in largest]
+
+
+def _with_specks(pieces: list[np.ndarray]) -> list[np.ndarray]:
+    """Regions with those that are tiny beside a near one made part of it: a frayed contour, no object of its own."""
+    areas = [int(piece.sum()) for piece in pieces]
+    order = sorted(range(len(pieces)), key=lambda i: -areas[i])
+    kept: list[int] = []
+    whole = {}
+    for i in order:
+        hosts = [k for k in kept if areas[i] < SPECK_SHARE * areas[k]]
+        host = next((k for k in hosts if (_around(pieces[k]) & pieces[i]).any()), None)
+        if host is None:
+            kept.append(i)
+            whole[i] = pieces[i]
+        else:
+            whole[host] = whole[host] | pieces[i]
+    return [whole[i] for i in sorted(kept)]
+
+
+def _around(piece: np.ndarray) -> np.ndarray:
+    """``(H, W) bool``: a region and what lies near it."""
+    side = 2 * max(1, round(NEAR_SIDES * max(piece.shape))) + 1
+    return np.asarray(cv2.dilate(piece.astype(np.uint8), np.ones((side, side), np.uint8)) > 0)
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -203,13 +227,12 @@ def _own_fragments(
     owners: dict[int, int], pieces: list[np.ndarray], colours: list[np.ndarray], expected: list[np.ndarray]
 ) -> None:
     """Give pieces that continue no track to the one whose object they lie in, or beside a like piece of it."""
-    reach = max(1, round(NEAR_SIDES * max(pieces[0].shape)))
     for i in set(range(len(pieces))) - set(owners):
         covering = [_share(pieces[i], mask) for mask in expected]
         if covering and max(covering) >= COVERED:
             owners[i] = int(np.argmax(covering))
             continue
-        near = cv2.dilate(pieces[i].astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
+        near = _around(pieces[i])
         for j, k in list(owners.items()):
             if (near & pieces[j]).any() and alike(colours[i], colours[j]) >= SURELY_SAME:
                 owners[i] = k
