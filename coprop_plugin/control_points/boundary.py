@@ -16,7 +16,7 @@ from ..structures import Clip, ControlPoints, Origin, Prediction, Sound, TimeBas
 from .base import ControlPointGenerator
 from .cells import CELLS_PER_S, SILENT_BELOW_DBFS
 from .changepoint import refined_s
-from .silence import with_silence
+from .silence import FITTED_BOUNDARY, MAX_LOGIT, with_silence
 
 if TYPE_CHECKING:
     from ..audio.yamnet import YamNet
@@ -102,7 +102,7 @@ class Boundary(ControlPointGenerator):
             silent=tuple(s for s, stay in zip(silent, stays, strict=True) if stay),
             origin=Origin(self.name),
         )
-        return with_silence(points, clip)
+        return with_silence(points, clip, weights=FITTED_BOUNDARY, logits=window_silence(heard, time_base))
 
     def hear(self, sound: Sound, duration_s: float, *, level: Level | None = None) -> Heard:
         """The network's logits for the first ``duration_s`` seconds, stretch by stretch."""
@@ -196,6 +196,18 @@ def window_chances(heard: Heard, time_base: TimeBase) -> np.ndarray:
     middles = np.rint(time_base.sound_window_s.mean(axis=1) * FRAMES_PER_S).astype(int).clip(0, len(heard.change) - 1)
     odds = np.append(0.0, np.cumsum(np.exp(np.minimum(heard.change, 50))))
     return np.append(1.0, heard.chance(odds[middles[1:] + 1] - odds[middles[:-1] + 1]))
+
+
+def window_silence(heard: Heard, time_base: TimeBase) -> np.ndarray:
+    """``(T,)``: the mean logit of silence in each frame's window."""
+    from .boundary_net import FRAMES_PER_S
+
+    logits = heard.silence.clip(-MAX_LOGIT, MAX_LOGIT)
+    first, stop = np.rint(time_base.sound_window_s * FRAMES_PER_S).astype(int).clip(0, len(logits)).T
+    first = np.minimum(first, len(logits) - 1)
+    sums = np.append(0.0, np.cumsum(logits))
+    stop = np.maximum(stop, first + 1)
+    return np.asarray((sums[stop] - sums[first]) / (stop - first))
 
 
 def change_peaks(heard: Heard, *, threshold: float) -> tuple[np.ndarray, np.ndarray]:

@@ -45,19 +45,23 @@ class Beliefs:
     Attributes:
         error_rates: weight of each of :data:`ERROR_RATES`.
         stubborn: how probably a model knows nothing of an object in one segment.
+        hearing: by which the log odds of each change are scaled.
         seen: how probably a change of the sound is one of the objects that the model shows.
         missed: how probably something changes where the sound does not, at least.
         shift: how improbable any shift is, in nats, and ``shift_frame`` each frame of it.
+        surest_silence: what is held of silence at most: nothing tells a pause from a source that has become quiet.
         unseen_source: cost in nats of a sounding frame that no object fills.
         trust: by which the final log odds are scaled: evidence that comes from one clip is not independent.
     """
 
     error_rates: tuple[float, ...] = (0.4, 0.2, 0.15, 0.15, 0.1)
     stubborn: float = 0.05
-    seen: float = 0.6
-    missed: float = 0.03
-    shift: float = 4.5
+    hearing: float = 1.5
+    seen: float = 0.9
+    missed: float = 0.02
+    shift: float = 3.5
     shift_frame: float = 0.15
+    surest_silence: float = 0.96
     unseen_source: float = 0.7
     trust: float = 1.0
 
@@ -148,7 +152,7 @@ def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3,
     best = int(shares.sum(axis=1).argmax())
     onset, offset = shifts[kept[best]]
     return Reading(
-        _scaled(total, beliefs.trust),
+        scaled(total, beliefs.trust),
         onset,
         offset,
         float(shares[best].sum()),
@@ -156,9 +160,10 @@ def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3,
     )
 
 
-def _scaled(probability: np.ndarray, trust: float) -> np.ndarray:
+def scaled(probability: np.ndarray, by: float) -> np.ndarray:
+    """The probabilities with their log odds scaled."""
     odds = np.log(probability.clip(1e-9, 1)) - np.log((1 - probability).clip(1e-9, 1))
-    return 1 / (1 + np.exp(-trust * odds))
+    return 1 / (1 + np.exp(-by * odds))
 
 
 def _shift_cost(shift: tuple[int, int], beliefs: Beliefs) -> float:
@@ -207,7 +212,8 @@ def _windows(bounds: list[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, in
 
 def _odds(heard: Heard, bounds: tuple[int, ...], beliefs: Beliefs) -> np.ndarray:
     """``(U - 1,)`` log odds that something changes at each inner bound."""
-    change = np.clip(heard.change[list(bounds[1:-1])] * beliefs.seen, beliefs.missed, 0.99)
+    change = scaled(heard.change[list(bounds[1:-1])], beliefs.hearing)
+    change = np.clip(change * beliefs.seen, beliefs.missed, 0.99)
     return np.asarray(np.log(change) - np.log1p(-change))
 
 
@@ -263,7 +269,7 @@ def _read_window(
 def _silence(heard: Heard, bounds: tuple[int, ...], beliefs: Beliefs) -> tuple[np.ndarray, np.ndarray]:
     """``(U,)`` nats that an object pays for sounding in each unit, and that all pay together where none does."""
     known = ~np.isnan(heard.silence)
-    silence = np.where(known, heard.silence, 0).clip(0, 0.995)
+    silence = np.where(known, heard.silence, 0).clip(0, beliefs.surest_silence)
     segment = np.cumsum(heard.flags) - 1
     share = np.minimum(1, SURE_FRAMES / np.bincount(segment)[segment])
     quiet = -np.log1p(-silence) * share
