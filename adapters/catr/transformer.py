@@ -15,22 +15,24 @@ from ...layers.positions import sine_position
 
 CHANNELS = 256
 HEADS = 8
+HIDDEN = 2048  # of feed-forward parts
 AUDIO_TOKENS = 5
 
 
-def attention() -> nn.MultiheadAttention:
-    return nn.MultiheadAttention(CHANNELS, HEADS, batch_first=True)
+def attention(channels: int = CHANNELS) -> nn.MultiheadAttention:
+    """Of heads of 32 channels, as published."""
+    return nn.MultiheadAttention(channels, channels * HEADS // CHANNELS, batch_first=True)
 
 
 class EncoderLayer(nn.Module):
     """Self-attention over the tokens of one frame, positions on queries and keys, and a feed-forward part."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = CHANNELS, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.self_attn = attention()
-        self.linear1 = nn.Linear(CHANNELS, 2048)
-        self.linear2 = nn.Linear(2048, CHANNELS)
-        self.norm1, self.norm2 = nn.LayerNorm(CHANNELS), nn.LayerNorm(CHANNELS)
+        self.self_attn = attention(channels)
+        self.linear1 = nn.Linear(channels, hidden)
+        self.linear2 = nn.Linear(hidden, channels)
+        self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
         placed = x + position
@@ -121,13 +123,13 @@ class SpatialEncoder(nn.Module):
 class DecoderLayer(nn.Module):
     """Queries attend to each other and to the frame's memory (pixels and audio tokens)."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = CHANNELS, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.self_attn = attention()
-        self.multihead_attn = attention()
-        self.linear1 = nn.Linear(CHANNELS, 2048)
-        self.linear2 = nn.Linear(2048, CHANNELS)
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(CHANNELS) for _ in range(3))
+        self.self_attn = attention(channels)
+        self.multihead_attn = attention(channels)
+        self.linear1 = nn.Linear(channels, hidden)
+        self.linear2 = nn.Linear(hidden, channels)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
 
     def forward(self, content: Tensor, query: Tensor, memory: Tensor, keys: Tensor) -> Tensor:
         placed = content + query

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..datasets.made import FORMS
 from ..errors import CoPropError
-from .train_propagator import add_schedule, tell
+from .train_propagator import add_schedule, budget_of, schedule_of, tell
 
 HELP = """Train the learned control points (--control-points boundary) on sounds whose sources are known.
 A stopped training goes on with the same command; OUT/weights.safetensors is for boundary:weights=FILE."""
@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     from ..training.boundary import BoundaryTraining
     from ..training.boundary_data import open_heard
     from ..training.loop import train
-    from ..training.schedule import Schedule
     from ..weights.checkpoint import read_state_dict
 
     def show(step: int, line: Mapping[str, float]) -> None:
@@ -56,10 +55,9 @@ def run(args: argparse.Namespace) -> int:
         raise CoPropError("the network of the control points is trained on the CPU; leave --device out.")
     source = open_heard(args.data)
     start = read_state_dict(args.checkpoint) if args.checkpoint else None
-    names = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
-    schedule = Schedule(**{name: getattr(args, name) for name in names})
+    schedule = schedule_of(args)
     training = BoundaryTraining(source, seed=args.seed, start=start, record=source.describe())
-    outcome = train(training, args.out, schedule=schedule, budget_s=args.budget_s, on_step=show)
+    outcome = train(training, args.out, schedule=schedule, budget_s=budget_of(args), on_step=show)
     if args.calibrate:
         calibrate(outcome.weights, args.calibrate)
     tell(outcome, schedule.steps, as_json=args.json)

@@ -17,6 +17,7 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from ..training.loop import Trained
+    from ..training.schedule import Schedule
     from ..training.sequences import Heard
 
 HELP = """Train a propagator: the audio insert on top of AOT's weights (default), all of it, or plain AOT.
@@ -94,19 +95,35 @@ def add_schedule(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..training.loop import train
-    from ..training.schedule import Schedule
 
     def show(step: int, line: Mapping[str, float]) -> None:
         if step % max(1, min(20, args.steps // 20)) == 0:
             print(f"  step {step} of {args.steps}: loss {line['loss']:.4f}", file=sys.stderr, flush=True)
 
-    names = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
-    schedule = Schedule(**{name: getattr(args, name) for name in names})
-    if args.budget_s is not None and not (math.isfinite(args.budget_s) and args.budget_s > 0):
-        raise CoPropError(f"--budget-s is a positive number of seconds, got {args.budget_s}.")
-    outcome = train(_training(args), args.out, schedule=schedule, budget_s=args.budget_s, on_step=show)
+    schedule = schedule_of(args)
+    outcome = train(_training(args), args.out, schedule=schedule, budget_s=budget_of(args), on_step=show)
     tell(outcome, schedule.steps, as_json=args.json)
     return 0
+
+
+def schedule_of(args: argparse.Namespace) -> Schedule:
+    """What the flags of :func:`add_schedule` say."""
+    from ..training.schedule import Schedule
+
+    names = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
+    return Schedule(**{name: getattr(args, name) for name in names})
+
+
+def budget_of(args: argparse.Namespace) -> float | None:
+    """The seconds after which a training stops.
+
+    Raises:
+        CoPropError: none that there can be.
+    """
+    given: float | None = args.budget_s
+    if given is not None and not (math.isfinite(given) and given > 0):
+        raise CoPropError(f"--budget-s is a positive number of seconds, got {given}.")
+    return given
 
 
 def _training(args: argparse.Namespace) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from .declare import KINDS, Part, PartKind, first_line
 
 PACKAGE = Path(__file__).resolve().parent.parent
-ROOMS = ("adapters", "control_points", "propagators", "fusion")
+ROOMS = ("adapters", "keyframe", "control_points", "propagators", "fusion")
 MARK = "part("  # files without it are not parsed
 
 

@@ -1,4 +1,4 @@
-"""The losses that AOT was trained with, as pure functions."""
+"""The losses that AOT was trained with, and those of the keyframe processor, as pure functions."""
 
 from __future__ import annotations
 
@@ -49,3 +49,39 @@ def soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:
     either = (probability + truth).sum(dim=(2, 3)) - both
     shown = truth.sum(dim=(2, 3)) > 0
     return ((1 - both / (either + _EPSILON)) * shown).sum(dim=1) / shown.sum(dim=1).clamp(min=1)
+
+
+def keyframe_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of pixels and dice loss, each the mean over frames (the paper names no losses; CATR's are these two).
+
+    Args:
+        logits: ``(B, C, H, W)``; one channel is the foreground's (binary cross-entropy), several are a softmax's.
+        labels: ``(B, H, W) int64``, 0 or 1, or the channels; or IGNORE.
+    """
+    known = labels != IGNORE
+    if logits.shape[1] == 1:
+        wanted = (labels > 0).to(logits.dtype)[:, None]
+        losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")[:, 0]
+        probability = logits.sigmoid()
+    else:
+        losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=IGNORE)
+        probability = logits.softmax(dim=1)[:, 1:]
+        classes = torch.arange(1, logits.shape[1], device=labels.device)
+        wanted = (labels[:, None] == classes[:, None, None]).to(logits.dtype)
+    counts = known.sum(dim=(1, 2)).clamp(min=1)
+    entropy = ((losses * known).sum(dim=(1, 2)) / counts).mean()
+    return entropy, dice_loss(probability * known[:, None], wanted * known[:, None]).mean()
+
+
+def dice_loss(probability: Tensor, wanted: Tensor) -> Tensor:
+    """``(B,)``: ``1 - (2 p g + 1) / (p + g + 1)``, the mean over the channels that are wanted, or expected, at all.
+
+    Where nothing is wanted the loss falls to 0 as nothing is expected.
+
+    Args:
+        probability, wanted: ``(B, C, H, W)`` in [0, 1].
+    """
+    expected, there = probability.sum(dim=(2, 3)), wanted.sum(dim=(2, 3))
+    losses = 1 - (2 * (probability * wanted).sum(dim=(2, 3)) + 1) / (expected + there + 1)
+    counted = ((there > 0) | (expected.detach() > 1)).to(losses.dtype)
+    return (losses * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)

@@ -1,0 +1,1 @@
+"""The keyframe processor: a single-frame audio-visual model (paper section 3.3)."""
