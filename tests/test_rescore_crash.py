@@ -60,13 +60,14 @@ def test_every_barrier_stands_in_a_scenario(
 
 def check_kills(scenario: Scenario, folder: Path, monkeypatch: pytest.MonkeyPatch, *, first_of_each: bool) -> None:
     """Kill at barriers, go on, compare with the uninterrupted run."""
-    scenario.prepare(folder / "whole")
-    passed = barriers_of(lambda: scenario.run(folder / "whole"), monkeypatch)
+    start = folder / "start"
+    start.mkdir()
+    scenario.prepare(start)
+    passed = barriers_of(lambda: scenario.run(copy(start, folder / "whole")), monkeypatch)
     wanted = files_of(folder / "whole")
     hits = [passed.index(name) for name in dict.fromkeys(passed)] if first_of_each else range(len(passed))
     for hit in hits:
-        out = folder / f"killed-{hit}"
-        scenario.prepare(out)
+        out = copy(start, folder / f"killed-{hit}")
         assert killed_at(lambda out=out: scenario.run(out), hit=hit), passed[hit]
         scenario.run(out)
         assert files_of(out) == wanted, f"killed at '{passed[hit]}' ({hit})"
