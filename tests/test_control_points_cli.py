@@ -14,7 +14,7 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.control_points.fixed import EveryK, NoChange, read_control_points
 from coprop_plugin.datasets.write import Simulation, write_dataset
 from coprop_plugin.parts import names_in
-from coprop_plugin.structures import ControlPoints
+from coprop_plugin.structures import Clip, ControlPoints, Prediction
 from coprop_plugin.study.clips import Known
 from coprop_plugin.study.points import agreement, chunks
 
@@ -241,6 +241,24 @@ def test_agreement_by_hand() -> None:
     assert scores["calls"] is None and scores["fallbacks"] == 0 and scores["seconds"] >= 0
     assert agreement(NoChange(), [Known(clip, ControlPoints(np.arange(10) == 0))])["F1@0"] == 1
     assert [len(chunk) for chunk in chunks(iter(range(35)))] == [16, 16, 3]
+
+
+def test_what_is_said_to_sound_is_scored_where_both_sides_name_it() -> None:
+    clip = sounds.clip([("low", 10)])
+    flags = np.isin(np.arange(10), (0, 4))
+    truth = Known(clip, ControlPoints(flags, silent=(False, True), categories=(("dog",), ())))
+
+    class Says(NoChange):
+        def __init__(self, *categories: tuple[str, ...] | None) -> None:
+            self.categories = categories
+
+        def __call__(self, clip: Clip, *, base: Prediction | None = None) -> ControlPoints:
+            return ControlPoints(np.arange(10) == 0, categories=self.categories)
+
+    found = agreement(Says(("dog", "cow")), [truth])
+    assert found["segment_F1"] == pytest.approx(2 * 4 / (2 * 4 + 16)) and found["segment_error_rate"] == 4
+    assert agreement(Says(None), [truth])["segment_F1"] is None
+    assert agreement(NoChange(), [truth])["segment_F1"] is None
 
 
 def test_names_with_options_are_split() -> None:

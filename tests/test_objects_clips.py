@@ -32,16 +32,16 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 def test_same_seed_same_bytes_in_another_process_and_in_any_order(library: Library) -> None:
-    seeds = (4, 5, 6)
-    here = {s: digest(make_object_clip(library, s, split="train", size=SMALL)) for s in reversed(seeds)}
+    seeds = (4, 5)
+    here = {s: digest(make_object_clip(library, s, split="train", kind="ms3", size=SMALL)) for s in reversed(seeds)}
     code = f"import sys; sys.path[:0] = {[*sys.path]!r}\n"
     code += "from objects_library import digest\nfrom coprop_plugin.datasets.objects.clips import make_object_clip\n"
     code += "from coprop_plugin.datasets.objects.library import open_library\n"
     code += f"lib = open_library({str(library.root)!r})\n"
-    code += f"print(*[digest(make_object_clip(lib, s, split='train', size={SMALL})) for s in {seeds}])"
+    code += f"print(*[digest(make_object_clip(lib, s, split='train', kind='ms3', size={SMALL})) for s in {seeds}])"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert list(reversed(here.values())) == there and len(set(there)) == 3
-    assert digest(make_object_clip(library, 4, split="test", size=SMALL)) not in there
+    assert list(reversed(here.values())) == there and len(set(there)) == 2
+    assert digest(make_object_clip(library, 4, split="test", kind="ms3", size=SMALL)) not in there
 
 
 def test_frames_are_the_same_in_any_order_and_between_frames_too(library: Library) -> None:
@@ -99,9 +99,9 @@ def test_nothing_of_another_split_is_used(library: Library, monkeypatch: pytest.
     used = {}
     for split in SPLITS:
         read.clear()
-        for seed in range(5):
-            make_object_clip(library, seed, split=split, size=SMALL)
-            make_object_sound(library, seed, split=split)
+        for seed in range(4):
+            make_object_clip(library, seed, split=split, kind="ms3", size=SMALL)
+            make_object_sound(library, seed, split=split, kind="ms3")
         used[split] = set(read)
         assert read and all(split in str(path.relative_to(library.root)) for path in read)
     assert not used["train"] & used["test"] and not used["val"] & used["test"]
@@ -123,7 +123,7 @@ def test_sound_alone_is_the_sound_of_the_clip(library: Library) -> None:
 def test_truth_is_what_the_recordings_do(library: Library) -> None:
     """Without noise and room the mixture has power inside the stretches that are told, and none outside."""
     quiet = 0
-    for seed in range(16):
+    for seed in range(12):
         heard = make_object_sound(library, seed, split="train")
         rate, samples = heard.sound.rate_hz, heard.sound.samples
         assert samples.dtype == np.float32 and len(samples) == 10 * rate and np.abs(samples).max() <= 1
@@ -152,12 +152,14 @@ def test_choice_of_classes(library: Library) -> None:
     for seed in range(4):
         scene = make_object_clip(library, seed, split="test", kind="moc", size=SMALL, classes="avsbench").scene
         assert all(c < len(AVSBENCH_NAMES) and scene.names[c] == AVSBENCH_NAMES[c] for c in scene.object_class.values())
-    everything = {s.class_name for n in range(24) for s in make_object_sound(library, n, split="test").sources}
+    everything = {
+        s.class_name for n in range(24) for s in make_object_sound(library, n, split="test", kind="ms3").sources
+    }
     assert everything >= {*CLASSES, "person", "gong", "narrator"}
     pictured = {
         s.class_name
         for n in range(12)
-        for s in make_object_sound(library, n, split="test", cast="pictured").sources
+        for s in make_object_sound(library, n, split="test", kind="ms3", cast="pictured").sources
         if not s.off_screen
     }
     assert "gong" not in pictured and "person" in pictured

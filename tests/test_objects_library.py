@@ -128,6 +128,10 @@ def stamps(root: Path) -> Path:
     for stamp, timbre in (("animals/mammals/dogs/dog", 1), ("animals/birds/duck", 2)):
         write_bursts(root / f"{stamp}.ogg", timbre, rng)
     write_wav(root / "animals/birds/hen.ogg", np.zeros(RATE_HZ))
+    # Long enough as a file, not in what sounds of it: a library must not hold what it could not read again.
+    click = np.zeros(RATE_HZ)
+    click[8000:8060] = 0.5 * np.sin(np.arange(60))
+    write_wav(root / "animals/birds/n9_desc_fr.ogg", click)
     for i in range(6):
         write_bursts(root / f"animals/birds/n{i}_desc_fr.ogg", i + 1, rng)
         write_bursts(root / f"animals/birds/n{i}_desc.ogg", i + 9, rng)

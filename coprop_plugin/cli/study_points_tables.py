@@ -17,6 +17,7 @@ COLUMNS = {
     "recall@0": "R@0",
     "exact_list": "exact",
     "error_s": "error s",
+    "segment_F1": "names F1",
     "calls": "calls",
     "fallbacks": "fell back",
     "seconds": "s a clip",
@@ -43,7 +44,7 @@ def render(told: dict[str, Any]) -> None:
         out.print(f"published, for comparison: {told['published'][0]['source']}")
         out.print(_published(told["published"]), "")
     legend = (
-        "'exact' is the share of clips with the right list, 'calls' the questions that went to a model in all, 'fell "
+        "'exact' is the share of clips with the right list, 'names F1' that of what is said to sound (segment-based, frame by frame), 'calls' the questions that went to a model in all, 'fell "
         "back' the clips where another generator stood in, 's' and 'CPU ms' wall and processor time a clip."
     )
     for text in (*told["notes"], f"{told['rule']} {legend}"):

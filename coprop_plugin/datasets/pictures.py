@@ -6,6 +6,7 @@ Everything is a closed formula of time, so any moment can be rendered, in any or
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ class Swing:
     phase: float
 
     def at(self, time_s: float) -> float:
-        return self.offset + self.amplitude * float(np.sin(2 * np.pi * (self.rate_hz * time_s + self.phase)))
+        return self.offset + self.amplitude * math.sin(2 * math.pi * (self.rate_hz * time_s + self.phase))
 
 
 @dataclass(frozen=True)

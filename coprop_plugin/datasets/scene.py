@@ -37,6 +37,7 @@ class Scene:
     labelling: Labelling = "semantic"
     names: Mapping[int, str] = field(default_factory=dict, compare=False)
     source: str = "scene"
+    _shown: dict[int, frozenset[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.labelling not in get_args(Labelling):
@@ -90,13 +91,14 @@ class Scene:
                 f"{self.source}: frame {t} holds no object ids (integers from 0 to {MAX_OBJECT_ID}): "
                 f"{instances.dtype} from {instances.min()} to {instances.max()}."
             )
-        counts = np.bincount(instances.ravel(), minlength=max(self.object_ids) + 1)
-        unknown = set(np.flatnonzero(counts).tolist()) - {0, *self.object_ids}
+        shown = frozenset(np.flatnonzero(np.bincount(instances.ravel())).tolist())
+        unknown = shown - {0, *self.object_ids}
         if unknown:
             raise CoPropError(
                 f"{self.source}: frame {t} shows the objects {sorted(unknown)}, which have no class; "
                 f"known are {list(self.object_ids)}."
             )
+        self._shown[t] = shown  # so that control points need not render what the masks have shown
         return instances
 
     def label_map(self, t: int) -> np.ndarray:
@@ -117,7 +119,9 @@ class Scene:
         """``S_t`` (paper A.1): the classes of the objects that sound in frame t and show at least one pixel."""
         sets = []
         for t in range(self.num_frames):
-            shown = set(np.unique(self.instance_map(t)).tolist())
+            if t not in self._shown:
+                self.instance_map(t)
+            shown = self._shown[t]
             on = (o for o, sounds in zip(self.object_ids, self.sounding[t], strict=True) if sounds and o in shown)
             sets.append(frozenset(self.object_class[o] for o in on))
         return tuple(sets)

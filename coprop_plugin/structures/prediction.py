@@ -148,7 +148,9 @@ class Prediction(Frozen):
                 raise PredictionError(f"{source or 'labels'}: frame {t} is {frame.dtype}; label maps are integers.")
             if without_gaps and frame.min() >= -1 and frame.max() <= len(ids):
                 return frame.astype(np.int16)
-            unexpected = np.setdiff1d(frame, allowed)
+            within = frame.min() >= -1 and frame.max() <= max(ids)  # then to count is many times as fast as to sort
+            there = np.flatnonzero(np.bincount(frame.ravel() + 1)) - 1 if within else frame
+            unexpected = np.setdiff1d(there, allowed)
             if len(unexpected):
                 raise PredictionError(
                     f"{source or 'labels'}: frame {t} holds the labels {unexpected[:8].tolist()}, "

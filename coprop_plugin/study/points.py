@@ -14,6 +14,7 @@ from ..control_points.base import ControlPointGenerator
 from ..errors import CoPropError
 from ..metrics.control_points import TOLERANCES, changes, list_sums, point_scores
 from ..metrics.onsets import paired
+from ..metrics.sound_events import segment_scores, segment_sums
 from ..rescore.worker import held
 from ..structures import ControlPoints, Prediction
 from .clips import Known
@@ -35,6 +36,7 @@ class Tally:
     clips: int = 0
     sums: list[Mapping[str, Any]] = field(default_factory=list)
     changes_true: int = 0
+    named: list[Mapping[str, Any]] = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -67,6 +69,9 @@ class Tally:
             return
         self.sums.append(list_sums(points.flags, truth))
         self.by_clip[-1] |= _own_scores(self.sums[-1])
+        said, wanted = names_of(points), names_of(known.points)
+        if said is not None and wanted is not None:
+            self.named.append(segment_sums(said, wanted))
         frame_s = time_base.duration_s / len(time_base)
         pairs = paired(changes(points.flags), changes(truth), within_frames=PAIRED_WITHIN_FRAMES)
         self.lags_s += [n * frame_s for n in pairs]
@@ -77,7 +82,8 @@ class Tally:
         ``F1@d``, ``precision@d``, ``recall@d`` within d frames (micro, frame 0 left out); ``exact_list``: the share of
         clips with exactly the right list; ``error_s``: the mean distance of true changes and found ones that are at
         most ``PAIRED_WITHIN_FRAMES`` apart, and ``lag_s``: the same with its sign (positive: found too late), both
-        ``None`` where nothing is paired; ``clips``, ``changes_true``, ``changes_predicted``; ``calls``: questions that
+        ``None`` where nothing is paired; ``segment_F1`` and ``segment_error_rate`` of the names of what sounds, frame by
+        frame (``None`` where the generator or the truth names nothing); ``clips``, ``changes_true``, ``changes_predicted``; ``calls``: questions that
         went to a model in all (``None``: the generator asks none), ``fallbacks``: clips where another generator stood
         in, which no score counts (all scores are ``None`` where it always did); ``seconds`` and ``cpu_ms``: wall and processor time a clip, reading left out.
         """
@@ -92,6 +98,7 @@ class Tally:
             **scores,
             "error_s": float(np.abs(self.lags_s).mean()) if self.lags_s else None,
             "lag_s": float(np.mean(self.lags_s)) if self.lags_s else None,
+            **self._of_names(),
             "changes_true": self.changes_true,
             "changes_predicted": predicted,
             "calls": self.calls,
@@ -99,6 +106,24 @@ class Tally:
             "seconds": self.wall_s / self.clips,
             "cpu_ms": 1000 * self.cpu_s / self.clips,
         }
+
+    def _of_names(self) -> dict[str, float | None]:
+        wanted = ("segment_F1", "segment_error_rate")
+        if not self.named:
+            return dict.fromkeys(wanted)
+        totals = {name: np.sum([one[name] for one in self.named])[None] for name in self.named[0]}
+        scores = {name: float(values[0]) for name, values in segment_scores(totals).items()}
+        return {name: None if np.isnan(scores[name]) else scores[name] for name in wanted}
+
+
+def names_of(points: ControlPoints) -> list[frozenset[str]] | None:
+    """``(T,)`` the names of what sounds in each frame; ``None`` where a segment that is not silent has none."""
+    sets: list[frozenset[str]] = []
+    for segment in points.segments():
+        if segment.categories is None and not segment.silent:
+            return None
+        sets += [frozenset(() if segment.silent else segment.categories or ())] * (segment.stop - segment.start)
+    return sets
 
 
 def _own_scores(sums: Mapping[str, Any]) -> dict[str, float]:

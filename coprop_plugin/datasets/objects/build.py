@@ -23,7 +23,7 @@ from ...files import atomic_write
 from ...media.images import read_rgb, read_rgba
 from .instruments import render_phrases
 from .library import Library
-from .recordings import RATE_HZ, Recording, prepared
+from .recordings import LEAST_RECORDING_S, RATE_HZ, Recording, prepared
 from .table import describe_library
 
 CUTOUT_PX = 320  # longest side
@@ -208,12 +208,16 @@ def _package_of(path: Path) -> str:
 
 
 def _recorded(path: Path) -> Recording | None:
-    """A recording, or ``None`` for one that is silent, too short or damaged: packages hold a few such."""
+    """A recording, or ``None`` for one that is silent, too short or damaged: packages hold a few such.
+
+    What sounds in it must be a little longer than what can be read: reading trims it once more.
+    """
     import soundfile
 
     try:
         samples, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
-        return prepared(samples.mean(axis=1), rate_hz, name=str(path))
+        recording = prepared(samples.mean(axis=1), rate_hz, name=str(path))
+        return recording if recording.duration_s >= LEAST_RECORDING_S + 0.03 else None
     except (CoPropError, soundfile.LibsndfileError):
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,10 @@ def _echoes(rng: np.random.Generator, samples: np.ndarray, room: Room) -> np.nda
 def pink_noise(rng: np.random.Generator, count: int) -> np.ndarray:
     """``(count,) float32`` noise that falls by 3 dB an octave above 30 Hz, RMS 1."""
     white = np.fft.rfft(rng.standard_normal(count).astype(np.float32))
-    frequency_hz = np.maximum(np.fft.rfftfreq(count, 1 / RATE_HZ), 30)
-    noise = np.fft.irfft(white * frequency_hz**-0.5, count)
+    noise = np.fft.irfft(white * _pink(count), count)
     return (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _pink(count: int) -> np.ndarray:
+    return np.maximum(np.fft.rfftfreq(count, 1 / RATE_HZ), 30) ** -0.5

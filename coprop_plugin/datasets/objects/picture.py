@@ -7,6 +7,7 @@ and no object in front of it covers the pixel as much.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,15 +72,18 @@ class CutOut:
     def matrix(self, time_s: float, camera: np.ndarray) -> np.ndarray:
         """``(3, 3)``: places in the cut-out -> places in the frame."""
         height, width = self.rgba.shape[:2]
-        cos, sin = np.cos(self.angle.at(time_s)), np.sin(self.angle.at(time_s))
-        scale = self.scale.at(time_s)
-        placed = np.array(
-            [[scale * cos, -scale * sin, self.x.at(time_s)], [scale * sin, scale * cos, self.y.at(time_s)], [0, 0, 1]]
-        )
-        tilted = np.eye(3)
-        tilted[2, :2] = self.tilt_x.at(time_s) * 2 / width, self.tilt_y.at(time_s) * 2 / height
-        centred = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1.0]])
-        return camera @ placed @ tilted @ centred
+        angle, scale = self.angle.at(time_s), self.scale.at(time_s)
+        cos, sin, x, y = scale * math.cos(angle), scale * math.sin(angle), self.x.at(time_s), self.y.at(time_s)
+        tilt_x, tilt_y = self.tilt_x.at(time_s) * 2 / width, self.tilt_y.at(time_s) * 2 / height
+        # Placed, times tilted, times centred: written out, since numpy is slow on three by three numbers.
+        left, top = (width - 1) / 2, (height - 1) / 2
+        far = 1 - tilt_x * left - tilt_y * top
+        rows = [
+            [cos + x * tilt_x, -sin + x * tilt_y, x * far - cos * left + sin * top],
+            [sin + y * tilt_x, cos + y * tilt_y, y * far - sin * left - cos * top],
+            [tilt_x, tilt_y, far],
+        ]
+        return camera @ np.array(rows)
 
 
 @dataclass(frozen=True)
@@ -154,10 +158,11 @@ class Photo:
             grain = self.look.grain[top : top + self.size[0], left : left + self.size[1]]
             frame = cv2.add(frame, grain, dtype=cv2.CV_8U)
         if self.look.jpeg_quality is not None:
-            _, coded = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.look.jpeg_quality])
+            blue_first = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+            _, coded = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, self.look.jpeg_quality])
             decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
             assert decoded is not None
-            frame = decoded[..., ::-1]
+            frame = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         return np.ascontiguousarray(frame)
 
     def instances(self, time_s: float, *, step_px: int = 1) -> np.ndarray:
@@ -307,13 +312,18 @@ def _warped(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> t
     import cv2
 
     height, width = picture.shape[:2]
-    corners = matrix @ np.array([[0, width - 1, width - 1, 0], [0, 0, height - 1, height - 1], [1, 1, 1, 1.0]])
-    x, y = corners[:2] / corners[2]
-    left, top = max(0, int(np.floor(x.min())) - 1), max(0, int(np.floor(y.min())) - 1)
-    right, bottom = min(size[1], int(np.ceil(x.max())) + 2), min(size[0], int(np.ceil(y.max())) + 2)
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    corners = ((0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1))
+    depths = [g * u + h * v + i for u, v in corners]
+    x = [(a * u + b * v + c) / depth for (u, v), depth in zip(corners, depths, strict=True)]
+    y = [(d * u + e * v + f) / depth for (u, v), depth in zip(corners, depths, strict=True)]
+    left, top = max(0, math.floor(min(x)) - 1), max(0, math.floor(min(y)) - 1)
+    right, bottom = min(size[1], math.ceil(max(x)) + 2), min(size[0], math.ceil(max(y)) + 2)
     if left >= right or top >= bottom:
         return slice(0), slice(0), None
-    moved = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]]) @ matrix
+    moved = matrix.copy()
+    moved[0] -= left * matrix[2]
+    moved[1] -= top * matrix[2]
     patch = cv2.warpPerspective(picture, moved, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
     return slice(top, bottom), slice(left, right), patch
 

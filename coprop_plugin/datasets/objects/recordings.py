@@ -13,7 +13,7 @@ from ...errors import CoPropError
 from ...media.sound import read_sound
 
 RATE_HZ = 16000
-MAX_RECORDING_S = 60.0
+LEAST_RECORDING_S, MAX_RECORDING_S = 0.07, 60.0
 LEAST_PEAK = 1e-3  # -60 dBFS: a recording below is silence
 _HOP = RATE_HZ // 100
 _WINDOW_HOPS = 4
@@ -42,11 +42,11 @@ def prepared(samples: np.ndarray, rate_hz: int, *, name: str) -> Recording:
     """A recording at RATE_HZ without the silence at its ends.
 
     Raises:
-        CoPropError: silent, or shorter than 0.1 s or longer than MAX_RECORDING_S.
+        CoPropError: silent, or shorter than LEAST_RECORDING_S or longer than MAX_RECORDING_S.
     """
-    if not 0.1 * rate_hz <= len(samples) <= MAX_RECORDING_S * rate_hz:
+    if not LEAST_RECORDING_S * rate_hz <= len(samples) <= MAX_RECORDING_S * rate_hz:
         raise CoPropError(
-            f"{name}: lasts {len(samples) / rate_hz:.2f} s; recordings have 0.1 to {MAX_RECORDING_S:g} s."
+            f"{name}: lasts {len(samples) / rate_hz:.2f} s; recordings have {LEAST_RECORDING_S:g} to {MAX_RECORDING_S:g} s."
         )
     samples = at_rate(samples, rate_hz)
     samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
