@@ -28,6 +28,7 @@ SMALL = {
     "encoder_hidden": 32,
     "decoder_layers": 3,
     "decoder_hidden": 32,
+    "channels": 64,
 }
 STAGE_1 = AavsConfig(stage=1, queries=6, classes=2, **SMALL)  # type: ignore[arg-type]
 STAGE_2 = AavsConfig(stage=2, queries=8, classes=71, **SMALL)  # type: ignore[arg-type]

@@ -224,3 +224,19 @@ def test_activity_has_hysteresis() -> None:
     samples = (np.resize(tone, len(faint_first)) * faint_first).astype(np.float32)
     (stretch,) = active_stretches(samples)  # -28 dB goes on with what sounds, and begins nothing
     assert abs(stretch[0] - 0.25) < 0.04 and abs(stretch[1] - 2.25) < 0.04
+
+
+def test_objects_at_rest_stand_where_they_were(library: Library) -> None:
+    """Some stand still under a still camera, the others move; everything else of the clip stays the same."""
+    moving = make_object_clip(library, 3, split="train", kind="ms3", size=(48, 64))
+    resting = make_object_clip(library, 3, split="train", kind="ms3", size=(48, 64), rest_share=1.0)
+    mixed = make_object_clip(library, 3, split="train", kind="ms3", size=(48, 64), rest_share=0.5)
+    assert moving.resting == () and resting.resting == resting.scene.object_ids
+    assert set(mixed.resting) <= set(mixed.scene.object_ids)
+    np.testing.assert_array_equal(moving.clip.sound.samples, resting.clip.sound.samples)
+    np.testing.assert_array_equal(moving.scene.sounding, resting.scene.sounding)
+    maps = [resting.scene.instance_map(t) for t in range(resting.clip.num_frames)]
+    assert all(np.array_equal(maps[0], one) for one in maps)
+    assert any(not np.array_equal(moving.scene.instance_map(0), moving.scene.instance_map(t)) for t in range(1, 5))
+    with pytest.raises(CoPropError, match="rest_share is a probability"):
+        make_object_clip(library, 3, split="train", rest_share=2.0)

@@ -27,6 +27,7 @@ def _network(state: State, *, published: AavsConfig) -> Aavs:
     return Aavs(config_of(state, published))
 
 
+Features = Literal["linear", "relu"]
 MARKS = "model.model.pixel_level_module.*"
 VARIANTS = (
     Variant("aavs", "stage1", partial(_network, published=STAGE_1), (*UNUSED, *UNUSED_IN_STAGE_1), MARKS),
@@ -77,7 +78,7 @@ class AavsAdapter(PublishedAdapter):
         *,
         audio_checkpoint: str | Path | VGGish | None = None,
         first_stage: Any = None,
-        features: Literal["linear", "relu"] = "linear",
+        features: Features = "linear",
         variant: str | None = None,
         device: str = "auto",
         precision: Precision = "float32",
@@ -120,7 +121,7 @@ class AavsAdapter(PublishedAdapter):
         if self._first is not None:
             sounding = np.stack([self._first.mask(clip, t) for clip, t in batch.places])
             boost = torch.from_numpy(sounding.astype(np.float32)).to(self.device)
-        classes, masks = self.look(batch, self._heard(batch.examples), boost)
+        classes, masks = self.look(batch, heard_by(self.vggish, batch.examples, self.features), boost)
         with torch.autocast(self.device.type, enabled=False):  # the label is the argmax of close sums
             scores = class_scores(Output(classes.float(), masks.float()), (POST_PX, POST_PX))
         label = scores.argmax(1, keepdim=True)
@@ -133,12 +134,14 @@ class AavsAdapter(PublishedAdapter):
         output: Output = self.network(batch.frames, audio, boost=boost)
         return output
 
-    def _heard(self, examples: Tensor) -> Tensor:
-        """``(n, 128)`` VGGish features, before or after the last ReLU."""
-        if self.features == "relu":
-            return self.vggish(examples)
-        maps = self.vggish.features(examples).permute(0, 2, 3, 1).flatten(1)
-        return self.vggish.embeddings[:-1](maps)
+
+def heard_by(vggish: VGGish, examples: Tensor, features: Features = "linear") -> Tensor:
+    """``(n, 128)`` VGGish features of ``(n, 1, 96, 64)`` examples, before the last ReLU (``linear``) or after it."""
+    if features == "relu":
+        heard: Tensor = vggish(examples)
+        return heard
+    maps = vggish.features(examples).permute(0, 2, 3, 1).flatten(1)
+    return vggish.embeddings[:-1](maps)
 
 
 class FirstStage:

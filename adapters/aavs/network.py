@@ -39,6 +39,7 @@ class AavsConfig:
     encoder_hidden: int = 1024
     decoder_layers: int = 9
     decoder_hidden: int = 2048
+    channels: int = CHANNELS
 
 
 _MODEL = "model.model."
@@ -74,6 +75,7 @@ def config_of(state: Mapping[str, Tensor], published: AavsConfig) -> AavsConfig:
             encoder_hidden=len(state[f"{encoder}.layers.0.fc1.bias"]),
             decoder_layers=count(f"{decoder}.layers.{{}}.fc1.bias"),
             decoder_hidden=len(state[f"{decoder}.layers.0.fc1.bias"]),
+            channels=state["model.class_predictor.weight"].shape[1],
         )
     except (KeyError, IndexError, TypeError):
         return published
@@ -88,6 +90,7 @@ class PixelLevelModule(nn.Module):
             config.stage,
             layers=config.encoder_layers,
             hidden=config.encoder_hidden,
+            channels=config.channels,
         )
 
     def forward(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -99,7 +102,11 @@ class Mask2FormerModel(nn.Module):
         super().__init__()
         self.pixel_level_module = PixelLevelModule(config)
         self.transformer_module = TransformerModule(
-            config.stage, queries=config.queries, layers=config.decoder_layers, hidden=config.decoder_hidden
+            config.stage,
+            queries=config.queries,
+            layers=config.decoder_layers,
+            hidden=config.decoder_hidden,
+            channels=config.channels,
         )
 
 
@@ -107,7 +114,7 @@ class Mask2Former(nn.Module):
     def __init__(self, config: AavsConfig) -> None:
         super().__init__()
         self.model = Mask2FormerModel(config)
-        self.class_predictor = nn.Linear(CHANNELS, config.classes + 1)
+        self.class_predictor = nn.Linear(config.channels, config.classes + 1)
 
 
 class Aavs(nn.Module):
@@ -117,7 +124,7 @@ class Aavs(nn.Module):
         super().__init__()
         self.config = config
         self.model = Mask2Former(config)
-        self.audio_proj = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, CHANNELS))
+        self.audio_proj = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, config.channels))
 
     def forward(self, frames: Tensor, audio: Tensor, *, boost: Tensor | None = None) -> Output:
         """``boost (N, h, w)`` in [0, 1]: the first stage's mask, which stage 2 adds to the mask features."""

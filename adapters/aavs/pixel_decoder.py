@@ -22,12 +22,12 @@ AavsStage = Literal[1, 2]
 class AdaptedDeformableAttention(DeformableAttention):
     """The adapter replaces the output projection in stage 1 and follows it in stage 2."""
 
-    def __init__(self, stage: AavsStage) -> None:
-        super().__init__(CHANNELS)
+    def __init__(self, stage: AavsStage, channels: int) -> None:
+        super().__init__(channels)
         if stage == 1:
             del self.output_proj
         self.stage = stage
-        self.avs_adapt = bottleneck(CHANNELS)
+        self.avs_adapt = bottleneck(channels)
 
     def project(self, heads: Tensor) -> Tensor:
         return self.avs_adapt(heads if self.stage == 1 else self.output_proj(heads))
@@ -36,13 +36,13 @@ class AdaptedDeformableAttention(DeformableAttention):
 class EncoderLayer(nn.Module):
     """Deformable attention and a feed-forward part, post-norm."""
 
-    def __init__(self, stage: AavsStage, hidden: int) -> None:
+    def __init__(self, stage: AavsStage, hidden: int, channels: int) -> None:
         super().__init__()
-        self.self_attn = AdaptedDeformableAttention(stage)
-        self.self_attn_layer_norm = nn.LayerNorm(CHANNELS)
-        self.fc1 = nn.Linear(CHANNELS, hidden)
-        self.fc2 = nn.Linear(hidden, CHANNELS)
-        self.final_layer_norm = nn.LayerNorm(CHANNELS)
+        self.self_attn = AdaptedDeformableAttention(stage, channels)
+        self.self_attn_layer_norm = nn.LayerNorm(channels)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+        self.final_layer_norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, position: Tensor, sizes: Sizes, centres: Tensor) -> Tensor:
         x = self.self_attn_layer_norm(x + self.self_attn(x + position, x, sizes, centres))
@@ -53,28 +53,30 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, stage: AavsStage, *, layers: int, hidden: int) -> None:
+    def __init__(self, stage: AavsStage, *, layers: int, hidden: int, channels: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(stage, hidden) for _ in range(layers))
+        self.layers = nn.ModuleList(EncoderLayer(stage, hidden, channels) for _ in range(layers))
 
 
-def convolution(in_channels: int, *, kernel: int = 1, bias: bool = False) -> nn.Sequential:
+def convolution(in_channels: int, channels: int, *, kernel: int = 1, bias: bool = False) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, CHANNELS, kernel, padding=kernel // 2, bias=bias), nn.GroupNorm(32, CHANNELS)
+        nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias), nn.GroupNorm(32, channels)
     )
 
 
 class PixelDecoder(nn.Module):
     """Four backbone maps to features at strides 32, 16, 8 and mask features at stride 4, all of 256 channels."""
 
-    def __init__(self, in_channels: Sequence[int], stage: AavsStage, *, layers: int, hidden: int) -> None:
+    def __init__(
+        self, in_channels: Sequence[int], stage: AavsStage, *, layers: int, hidden: int, channels: int = CHANNELS
+    ) -> None:
         super().__init__()
-        self.level_embed = nn.Parameter(torch.zeros(3, CHANNELS))
-        self.input_projections = nn.ModuleList(convolution(c, bias=True) for c in in_channels[:0:-1])
-        self.encoder = Encoder(stage, layers=layers, hidden=hidden)
-        self.mask_projection = nn.Conv2d(CHANNELS, CHANNELS, 1)
-        self.adapter_1 = convolution(in_channels[0])
-        self.layer_1 = convolution(CHANNELS, kernel=3)
+        self.level_embed = nn.Parameter(torch.zeros(3, channels))
+        self.input_projections = nn.ModuleList(convolution(c, channels, bias=True) for c in in_channels[:0:-1])
+        self.encoder = Encoder(stage, layers=layers, hidden=hidden, channels=channels)
+        self.mask_projection = nn.Conv2d(channels, channels, 1)
+        self.adapter_1 = convolution(in_channels[0], channels)
+        self.layer_1 = convolution(channels, channels, kernel=3)
 
     def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         return decode_pixels(

@@ -31,11 +31,11 @@ class Answer(NamedTuple):
 class SelfAttention(nn.Module):
     """Attention among queries; the adapter replaces the output projection in stage 1 and follows it in stage 2."""
 
-    def __init__(self, stage: AavsStage) -> None:
+    def __init__(self, stage: AavsStage, channels: int) -> None:
         super().__init__()
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(CHANNELS, CHANNELS) for _ in range(3))
-        self.out_proj = nn.Linear(CHANNELS, CHANNELS) if stage == 2 else None
-        self.avs_adapt = bottleneck(CHANNELS)
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(channels, channels) for _ in range(3))
+        self.out_proj = nn.Linear(channels, channels) if stage == 2 else None
+        self.avs_adapt = bottleneck(channels)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
         n, length, c = x.shape
@@ -51,15 +51,15 @@ class SelfAttention(nn.Module):
 class DecoderLayer(nn.Module):
     """Masked attention to one level, attention among queries, feed-forward part; post-norm."""
 
-    def __init__(self, stage: AavsStage, hidden: int) -> None:
+    def __init__(self, stage: AavsStage, hidden: int, channels: int) -> None:
         super().__init__()
-        self.self_attn = SelfAttention(stage)
-        self.self_attn_layer_norm = nn.LayerNorm(CHANNELS)
-        self.cross_attn = nn.MultiheadAttention(CHANNELS, HEADS, batch_first=True)
-        self.cross_attn_layer_norm = nn.LayerNorm(CHANNELS)
-        self.fc1 = nn.Linear(CHANNELS, hidden)
-        self.fc2 = nn.Linear(hidden, CHANNELS)
-        self.final_layer_norm = nn.LayerNorm(CHANNELS)
+        self.self_attn = SelfAttention(stage, channels)
+        self.self_attn_layer_norm = nn.LayerNorm(channels)
+        self.cross_attn = nn.MultiheadAttention(channels, HEADS, batch_first=True)
+        self.cross_attn_layer_norm = nn.LayerNorm(channels)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+        self.final_layer_norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, position: Tensor, keys: Tensor, values: Tensor, blocked: Tensor) -> Tensor:
         x = self.cross_attn_layer_norm(x + look(self.cross_attn, x + position, keys, values, blocked))
@@ -70,11 +70,11 @@ class DecoderLayer(nn.Module):
 class MaskPredictor(nn.Module):
     """Queries to mask logits: a three-layer perceptron, then the dot product with every pixel's mask feature."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.mask_embedder = nn.Sequential(
-            *(nn.Sequential(nn.Linear(CHANNELS, CHANNELS), nn.ReLU()) for _ in range(2)),
-            nn.Sequential(nn.Linear(CHANNELS, CHANNELS)),
+            *(nn.Sequential(nn.Linear(channels, channels), nn.ReLU()) for _ in range(2)),
+            nn.Sequential(nn.Linear(channels, channels)),
         )
 
     def forward(self, queries: Tensor, features: Tensor) -> Tensor:
@@ -82,11 +82,11 @@ class MaskPredictor(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, stage: AavsStage, *, layers: int, hidden: int) -> None:
+    def __init__(self, stage: AavsStage, *, layers: int, hidden: int, channels: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(stage, hidden) for _ in range(layers))
-        self.layernorm = nn.LayerNorm(CHANNELS)
-        self.mask_predictor = MaskPredictor()
+        self.layers = nn.ModuleList(DecoderLayer(stage, hidden, channels) for _ in range(layers))
+        self.layernorm = nn.LayerNorm(channels)
+        self.mask_predictor = MaskPredictor(channels)
 
     def answer(self, x: Tensor, features: Tensor) -> Answer:
         queries = self.layernorm(x)
@@ -96,14 +96,14 @@ class Decoder(nn.Module):
 class TransformerModule(nn.Module):
     """Features, mask features and audio ``(N, 256)`` (one token a frame) to :class:`Answer` s, one a layer."""
 
-    def __init__(self, stage: AavsStage, *, queries: int, layers: int, hidden: int) -> None:
+    def __init__(self, stage: AavsStage, *, queries: int, layers: int, hidden: int, channels: int = CHANNELS) -> None:
         super().__init__()
-        self.queries_embedder = nn.Embedding(queries, CHANNELS)
-        self.queries_features = nn.Embedding(queries, CHANNELS)
-        self.decoder = Decoder(stage, layers=layers, hidden=hidden)
-        self.level_embed = nn.Embedding(3, CHANNELS)
+        self.queries_embedder = nn.Embedding(queries, channels)
+        self.queries_features = nn.Embedding(queries, channels)
+        self.decoder = Decoder(stage, layers=layers, hidden=hidden, channels=channels)
+        self.level_embed = nn.Embedding(3, channels)
         if stage == 2:
-            self.audio_embed, self.silence_embed, self.uncertain_embed = (nn.Embedding(1, CHANNELS) for _ in range(3))
+            self.audio_embed, self.silence_embed, self.uncertain_embed = (nn.Embedding(1, channels) for _ in range(3))
 
     def answers(self, levels: list[Tensor], features: Tensor, audio: Tensor, boost: Tensor | None) -> Iterator[Answer]:
         """What the queries say before the first layer and after each.
@@ -117,7 +117,9 @@ class TransformerModule(nn.Module):
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
         values = level_values(levels, self.level_embed.weight)
         keys = [
-            value + sine_position(*size, normalised=True, device=x.device) + self.heard(boost, size)
+            value
+            + sine_position(*size, normalised=True, device=x.device, channels=x.shape[-1])
+            + self.heard(boost, size)
             for value, size in zip(values, sizes, strict=True)
         ]
         answer = self.decoder.answer(x, features)

@@ -19,7 +19,7 @@ from ...propagators.flow_sources import open_flow
 from ...propagators.motion import FlowSource, MotionMasks, MotionRule, Rule
 from ...structures import Clip
 from ...weights.variants import Checkpoint, State, Variant
-from ..aavs.adapter import AavsAdapter
+from ..aavs.adapter import AavsAdapter, Features
 from ..aavs.network import STAGE_1, STAGE_2, UNUSED, UNUSED_IN_STAGE_1, AavsConfig
 from ..published import Batch, Precision
 from .align import Texts
@@ -88,7 +88,7 @@ class SspAdapter(AavsAdapter):
         answers_model: str | None = None,
         text_encoder: str | Path | Encoders | None = None,
         vision_encoder: str | Path | None = None,
-        features: Literal["linear", "relu"] = "linear",
+        features: Features = "linear",
         variant: str | None = None,
         device: str = "auto",
         precision: Precision = "float32",

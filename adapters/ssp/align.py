@@ -65,13 +65,13 @@ class Vta(nn.Module):
     vision; in the second the input is the text, and it looks at the first pass's output under the joint mask.
     """
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: TextConfig, channels: int = CHANNELS) -> None:
         super().__init__()
         size = config.bert.hidden_size
         self.text = Bert(config.bert)
         self.v_mlp = perceptron(config.vision_dim, size, size)
         self.t_mlp = perceptron(size, size, size)
-        self.out = perceptron(size, size, CHANNELS)
+        self.out = perceptron(size, size, channels)
 
     def forward(self, vision: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """``(n, 256)`` of unit length from ``(n, V, D)`` vision tokens, ``(n, L)`` token ids and their mask."""
@@ -98,14 +98,14 @@ class Vta(nn.Module):
 class PlainAttention(nn.Module):
     """The paper's comparison: the frame looks at the words once, by one attention without an encoder."""
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: TextConfig, channels: int = CHANNELS) -> None:
         super().__init__()
         size = config.bert.hidden_size
         self.embeddings = Embeddings(config.bert)
         self.v_mlp = perceptron(config.vision_dim, size, size)
         self.t_mlp = perceptron(size, size, size)
         self.attention = nn.MultiheadAttention(size, 1, batch_first=True)
-        self.out = perceptron(size, size, CHANNELS)
+        self.out = perceptron(size, size, channels)
 
     def forward(self, vision: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         seen = self.v_mlp(vision).mean(dim=1, keepdim=True)
@@ -121,9 +121,9 @@ class Fusion(nn.Module):
     At a gate of 0 the features stay as they are, to the bit (so a start from AAVS *is* AAVS); at 1 it is the equation.
     """
 
-    def __init__(self, norm: Norm) -> None:
+    def __init__(self, norm: Norm, channels: int = CHANNELS) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(CHANNELS) if norm == "layer" else None
+        self.norm = nn.LayerNorm(channels) if norm == "layer" else None
         self.gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor, aligned: Tensor, there: Tensor) -> Tensor:

@@ -67,11 +67,11 @@ class Encoders:
         )
         return list(first), list(second)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # no inference mode: what is trained keeps these tokens for its gradients
     def seen(self, frames: Sequence[np.ndarray]) -> Tensor:
         """``(n, V, D) float32``: CLIP's tokens of frames ``(H, W, 3) uint8``."""
         pixels = self._prepare([np.ascontiguousarray(frame) for frame in frames], return_tensors="pt")["pixel_values"]
-        return self._clip(pixel_values=pixels.to(self._clip.device)).last_hidden_state.clone()
+        return self._clip(pixel_values=pixels.to(self._clip.device)).last_hidden_state
 
 
 def joined(vision: Tensor, pairs: Sequence[tuple[Sequence[int], Sequence[int]] | None]) -> Texts:

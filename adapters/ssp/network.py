@@ -41,8 +41,9 @@ class Ssp(Aavs):
         self.align: nn.Module | None = None
         self.fusion: nn.Module | None = None
         if config.text is not None:
-            self.align = Vta(config.text) if config.text.kind == "vta" else PlainAttention(config.text)
-            self.fusion = Fusion(config.text.norm)
+            aligned, channels = Vta if config.text.kind == "vta" else PlainAttention, config.aavs.channels
+            self.align = aligned(config.text, channels)
+            self.fusion = Fusion(config.text.norm, channels)
 
     @property
     def was_pre_masked(self) -> bool:

@@ -9,8 +9,14 @@ from .test import add_runner, end_of_rank
 HELP = """Train the model of an OpenMMLab config. The config is Python code, and it is run: take only one you trust.
 With a CoPropHook in it, save_best='coprop/mIoU' keeps the checkpoint whose refined masks are best.
 `coprop train propagator --help`: train AOT and its audio insert instead, without a config; `coprop train control-points
---help`: the learned control points; `coprop train kpf --help`: the keyframe processor."""
-SUBJECTS = {"propagator": "train_propagator", "control-points": "train_points", "kpf": "train_kpf"}
+--help`: the learned control points; `coprop train kpf --help`: the keyframe processor; `coprop train ssp --help`:
+Stepping Stone Plus, a base model."""
+SUBJECTS = {
+    "propagator": "train_propagator",
+    "control-points": "train_points",
+    "kpf": "train_kpf",
+    "ssp": "train_ssp",
+}
 EXAMPLES = """  coprop train my_config.py
   coprop train my_config.py pretrained.pth --set train_cfg.max_epochs=5
   coprop train my_config.py work_dirs/my_config/epoch_3.pth --resume"""

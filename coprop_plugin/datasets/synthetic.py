@@ -46,12 +46,14 @@ class SyntheticClip:
         scene: all visible objects at every frame, and which of them sound.
         events: the sounds as they were mixed, those from off-screen included.
         bed_db: level of the noise under them; ``None`` is digital silence.
+        resting: ids of the objects that were made to stand still.
     """
 
     clip: Clip
     scene: Scene
     events: tuple[SoundEvent, ...]
     bed_db: float | None
+    resting: tuple[int, ...] = ()
 
 
 def make_clip(

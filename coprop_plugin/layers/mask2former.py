@@ -54,7 +54,8 @@ def decode_pixels(
     levels = [project(x) for project, x in zip(projections, maps[:0:-1], strict=True)]
     sizes = [(x.shape[2], x.shape[3]) for x in levels]
     device = maps[0].device
-    codes = (sine_position(*size, normalised=True, device=device) for size in sizes)
+    channels = level_embed.shape[1]
+    codes = (sine_position(*size, normalised=True, device=device, channels=channels) for size in sizes)
     position = torch.cat([code + embed for code, embed in zip(codes, level_embed, strict=True)])
     x = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
     centres = token_centres(sizes, device=device)

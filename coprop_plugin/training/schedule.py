@@ -59,3 +59,17 @@ class Schedule:
     def progress(self, step: int) -> float:
         """The share of the training that is over when a step begins."""
         return step / self.steps
+
+
+@dataclass(frozen=True)
+class TwoPhases(Schedule):
+    """A rate that stays, and from a share of the steps on another one that stays (AAVS).
+
+    Attributes:
+        second_phase: the share.
+    """
+
+    second_phase: float = 0.5
+
+    def rate(self, step: int) -> float:
+        return self.learning_rate if self.progress(step) < self.second_phase else self.final_rate

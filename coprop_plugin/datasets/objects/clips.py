@@ -26,7 +26,7 @@ from ..timbre import SoundEvent
 from .casting import Cast, Classes, Company, Player, Troupe
 from .library import Library, read_background, read_cutout
 from .mixture import Placed, Room, draw_room, heard_s, place, render
-from .picture import Photo, draw_photo
+from .picture import Photo, at_rest, draw_photo
 from .recordings import RATE_HZ
 
 _ATTEMPTS = 200
@@ -34,7 +34,7 @@ _ANYWHERE = 0.5  # of a window: a change that belongs to frame k lies between th
 
 
 class _Stream(IntEnum):
-    CAST, STATES, TIMES, MOTION, LOOK, SOUND, HIDDEN = range(7)
+    CAST, STATES, TIMES, MOTION, LOOK, SOUND, HIDDEN, REST = range(8)
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ def make_object_clip(
     semantic: bool = True,
     classes: Classes = "all",
     between_hz: int = 12,
+    rest_share: float | None = None,
 ) -> SyntheticClip:
     """A clip of real objects with real sounds over a photograph.
 
@@ -174,18 +175,26 @@ def make_object_clip(
             class 1 for whatever sounds.
         classes: ``avsbench`` leaves out what is of none of its classes.
         between_hz: rate of the frames that ``clip.between`` renders on demand; none is made before.
+        rest_share: how probably each object stands still, under a camera that stands too; ``None``: all move.
 
     Raises:
         CoPropError: an unknown name, values out of range, or a split with too little in it.
     """
     if len(size) != 2 or min(size) < 32 or between_hz < 1:
         raise CoPropError(f"clips have at least 32 px a side and a between_hz from 1 on; got {size} and {between_hz}.")
+    if rest_share is not None and not 0 <= rest_share <= 1:
+        raise CoPropError(f"rest_share is a probability in [0, 1], got {rest_share}.")
     drawn = _draw(library, seed, split, kind, num_frames, classes, "pictured")
     time_base, company = drawn.time_base, drawn.company
     players = (*company.sources, *company.silent)
     order = drawn.rng(_Stream.CAST).permutation(len(players))  # from back to front
     columns = {int(player): column for column, player in enumerate(order)}
     photo = _photo(library, drawn, [players[i] for i in order], size, split)
+    resting: tuple[int, ...] = ()
+    if rest_share is not None:
+        at_all = drawn.rng(_Stream.REST).random(len(players)) < rest_share
+        resting = tuple((np.flatnonzero(at_all) + 1).tolist())
+        photo = at_rest(photo, resting)
     heard = [heard_s(placed) for placed in drawn.placed]
     sounding = np.zeros((len(time_base), len(players)), bool)
     for i in range(len(company.sources)):
@@ -221,7 +230,7 @@ def make_object_clip(
         {library.class_ids[p.class_name]: p.class_name for p in players},
         drawn.name,
     )
-    return SyntheticClip(clip, scene, tuple(events), drawn.room.noise_db)
+    return SyntheticClip(clip, scene, tuple(events), drawn.room.noise_db, resting)
 
 
 @lru_cache(maxsize=8)

@@ -8,8 +8,8 @@ and no object in front of it covers the pixel as much.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -222,6 +222,28 @@ def draw_photo(
             break
     assert best is not None
     return best
+
+
+def at_rest(photo: Photo, objects: Collection[int]) -> Photo:
+    """The picture under a camera that stands, in which these objects (their ids) stand too, where they are at 0 s."""
+
+    def still(swing: Swing) -> Swing:
+        return Swing(swing.at(0.0), 0.0, 0.0, 0.0)
+
+    def stood(item: CutOut) -> CutOut:
+        return replace(
+            item,
+            x=still(item.x),
+            y=still(item.y),
+            angle=still(item.angle),
+            scale=still(item.scale),
+            tilt_x=still(item.tilt_x),
+            tilt_y=still(item.tilt_y),
+        )
+
+    placed = tuple(stood(item) if i + 1 in objects else item for i, item in enumerate(photo.objects))
+    pan_x, pan_y, zoom = still(photo.pan_x), still(photo.pan_y), still(photo.zoom)
+    return replace(photo, objects=placed, pan_x=pan_x, pan_y=pan_y, zoom=zoom)
 
 
 def _least_shown(photo: Photo, times_s: np.ndarray) -> float:
