@@ -183,7 +183,7 @@ def test_ids_splits_and_categories_that_are_no_plain_names_are_refused(tmp_path,
         ("name,start,kind,split\na,0,b,test\n", r"lacks the columns \['category'\]"),
         ("name,start,category,split\na,0,b\n", "row 2: has 3 columns, its header 4"),
         ("name,start,category,split\na,0,b,test\na,0,c,val\n", "row 3: the video 'a' occurs twice"),
-        ("name,start,category,split\na,0,\udcff,test\n", "is no table in UTF-8"),
+        ("name,start,category,split\na,0,\udcff,test\n", "is not in UTF-8"),
     ],
 )
 def test_damaged_tables_are_told(tmp_path, table, message):
@@ -196,7 +196,7 @@ def test_damaged_tables_are_told(tmp_path, table, message):
 def test_a_huge_table_is_refused_before_it_is_read(tmp_path):
     data = s4_tree(tmp_path / "s4_data")
     os.truncate(tmp_path / "s4_meta_data.csv", 1 << 40)
-    with pytest.raises(CoPropError, match="has more than 64 MB"):
+    with pytest.raises(CoPropError, match="a table of videos has at most 67.1 MB"):
         open_dataset(data)
 
 

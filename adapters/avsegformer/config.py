@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CoPropError
+from ...files import read_text
 from .network import Backbone
 
 LARGEST_BYTES = 1 << 20
@@ -67,10 +68,10 @@ def read_config(path: str | Path) -> dict[str, Any]:
         CoPropError: no such file, or something that is not a plain assignment.
     """
     path = Path(path)
-    if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+    if not path.is_file():
         raise CoPropError(f"no config file at '{path}' (a Python file of at most {LARGEST_BYTES >> 20} MiB).")
+    text = read_text(path, what="a config file", limit_bytes=LARGEST_BYTES)
     try:
-        text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CoPropError(f"'{path}' is no Python config file: {error}.") from error

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, CoPropError
+from ..files import read_text
 from ..weights.checkpoint import check_finite, read_state_dict
 from ..weights.packages import YAMNET, installed_file
 
@@ -64,13 +65,14 @@ def class_names(path: Path | None = None) -> tuple[str, ...]:
         CoPropError: no such file, no package, or no list of 521 names.
     """
     path = installed_file(YAMNET, "yamnet_class_map.csv") if path is None else path
-    if not path.is_file() or path.stat().st_size > _MAX_NAMES_BYTES:
+    if not path.is_file():
         raise CoPropError(
             f"YAMNet's classes are named by a CSV index,mid,display_name; there is none at '{path}'. "
             "Put yamnet_class_map.csv beside the weights, or name it with names=FILE."
         )
+    text = read_text(path, what="a list of classes", limit_bytes=_MAX_NAMES_BYTES)
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        rows = list(csv.DictReader(io.StringIO(text)))
         names = tuple(row["display_name"] for row in sorted(rows, key=lambda row: int(row["index"])))
     except (KeyError, ValueError, TypeError) as error:
         raise CoPropError(f"'{path}' is no CSV with the columns index and display_name: {error}.") from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import CoPropError
+from ..files import read_text
 from ..structures import AVSBENCH_CLASSES, BINARY
 
 MAX_TABLE_BYTES = 64 << 20
@@ -113,13 +114,11 @@ def read_table(path: Path, layout: Layout) -> tuple[Video, ...]:
     Raises:
         CoPropError: too large, not UTF-8, missing columns, an id that is no plain name, or one that occurs twice.
     """
-    if path.stat().st_size > MAX_TABLE_BYTES:
-        raise CoPropError(f"{path}: has more than {MAX_TABLE_BYTES >> 20} MB; this is no table of videos.")
+    text = read_text(path, what="a table of videos", limit_bytes=MAX_TABLE_BYTES)
     try:
-        text = path.read_text(encoding="utf-8-sig")
         rows = list(csv.reader(io.StringIO(text, newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CoPropError(f"{path}: is no table in UTF-8 ({error}).") from error
+    except csv.Error as error:
+        raise CoPropError(f"{path}: is no table ({error}).") from error
     header = rows[0] if rows else []
     missing = [name for name in layout.needed if name not in header]
     if missing:
