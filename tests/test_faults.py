@@ -18,6 +18,7 @@ import pytest
 import torch
 from fuzz.mutations import TEXTS, change_value
 from PIL import Image
+from safetensors.numpy import save_file
 
 from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.cli.main import main
@@ -231,3 +232,19 @@ def test_two_data_sets_cannot_be_mixed_in_one_folder(tmp_path: Path) -> None:
     with pytest.raises(CoPropError, match="something was written there meanwhile"):
         write_dataset(tmp_path / "set", kind="ms3", videos=1, splits=("test",), size=(32, 32), progress=meanwhile)
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_size_that_cannot_be_mapped_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse file of any size costs nothing to make."""
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("Cannot allocate memory (os error 12)")
+
+    path = tmp_path / "a.safetensors"
+    save_file({"a": np.zeros((2, 4, 4), np.float32)}, path)
+    monkeypatch.setattr("safetensors.safe_open", full)
+    monkeypatch.setattr("safetensors.torch.load_file", full)
+    with pytest.raises(PredictionError, match="no whole safetensors file"):
+        read_prediction(path, kind="probability")
+    with pytest.raises(CheckpointError, match="damaged safetensors file"):
+        read_state_dict(path)

@@ -109,7 +109,7 @@ def _of_safetensors(path: Path, entry: str | None) -> ArrayFile:
 
     try:
         file = safe_open(path, framework="pt")  # the framework that knows bfloat16
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:  # the last: a size that cannot be mapped
         raise PredictionError(f"{path}: is no whole safetensors file ({error}). Write it again.") from error
     name = _chosen(path, file.keys(), entry)
     part = file.get_slice(name)

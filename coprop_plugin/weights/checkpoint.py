@@ -129,7 +129,7 @@ def _read_safetensors(path: Path) -> Any:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:  # the last: a size that cannot be mapped
         raise CheckpointError(f"'{path}' is a damaged safetensors file: {error}.") from error
 
 

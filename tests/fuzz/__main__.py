@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .kinds import write_corpus
+from .kinds import KINDS, write_corpus
 from .processes import run, warm_up
 from .trials import Report, good_outputs, inputs, kills, links, races
 
@@ -20,6 +20,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--races", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=300.0, help="for all of it")
+    parser.add_argument(
+        "--only", action="append", choices=[kind.name for kind in KINDS], help="inputs of this kind alone"
+    )
     parser.add_argument(
         "--work", type=Path, help="where it works and keeps what it found (default: a temporary folder)"
     )
@@ -44,7 +47,8 @@ def fuzz(work: Path, args: argparse.Namespace) -> Report:
     links(corpus, work, report)
     races(corpus, work, report, seed=args.seed, count=args.races, until_s=begin + 0.3 * args.seconds)
     kills(corpus, work, report, seed=args.seed, count=args.kills, until_s=begin + 0.5 * args.seconds)
-    inputs(corpus, work, report, good, seed=args.seed, rounds=args.rounds, until_s=until_s)
+    kinds = [kind for kind in KINDS if kind.name in (args.only or good)]
+    inputs(corpus, work, report, good, kinds, seed=args.seed, rounds=args.rounds, until_s=until_s)
     return report
 
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,10 +101,20 @@ def good_outputs(corpus: Path, work: Path) -> Good:
     return told
 
 
-def inputs(corpus: Path, work: Path, report: Report, good: Good, *, seed: int, rounds: int, until_s: float) -> None:
-    """Mutated files of every kind in turn, ``rounds`` of each, or as many as there is time for."""
+def inputs(
+    corpus: Path,
+    work: Path,
+    report: Report,
+    good: Good,
+    kinds: Sequence[Kind],
+    *,
+    seed: int,
+    rounds: int,
+    until_s: float,
+) -> None:
+    """Mutated files of the kinds in turn, ``rounds`` of each, or as many as there is time for."""
     for number in range(rounds):
-        for kind in KINDS:
+        for kind in kinds:
             if time.monotonic() > until_s:
                 return
             _one_input(corpus, work, report, kind, f"{seed}:{number}", good[kind.name])
