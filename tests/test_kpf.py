@@ -17,6 +17,7 @@ from coprop_plugin import CoPropError
 from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.keyframes import KeyframeList
 from coprop_plugin.datasets.made import made_clips
+from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.keyframe import backbones
 from coprop_plugin.keyframe.adapter import KpfAdapter
@@ -31,7 +32,7 @@ from coprop_plugin.training.loop import train
 from coprop_plugin.training.losses import IGNORE, dice_loss, keyframe_losses
 from coprop_plugin.training.schedule import Schedule
 from coprop_plugin.training.sequences import LabelledClip
-from coprop_plugin.training.sources import SyntheticSource
+from coprop_plugin.training.sources import SyntheticSource, open_source
 
 SIZE = (32, 32)
 TINY = KpfForm(
@@ -243,6 +244,15 @@ class TestTraining:
         assert len(whole) == 10
         with pytest.raises(CoPropError, match="make a list of the data that are trained on"):
             training(lite0, keyframes=KeyframeList({"kind": "s4"}, "x", {"a": (0,)}))
+
+    def test_a_data_set_on_disk(self, lite0: Path, tmp_path: Path) -> None:
+        """Training videos of S4 have one mask: of five frames the first alone is drawn."""
+        write_dataset(tmp_path / "set", kind="s4", videos=3, splits=("train",), size=(40, 48))
+        network, _ = starting_kpf(TINY, backbone_checkpoint=lite0)
+        on_disk = KpfTraining(network, open_source(str(tmp_path / "set"), size=SIZE), open_ear("logmel"), frames=5)
+        batch = on_disk.batch(range(3), np.random.default_rng(0))
+        assert len(batch.names) == 3 and all(name.endswith(" frame 0") for name in batch.names)
+        assert batch.labels.shape == (3, *SIZE) and set(batch.labels.unique().tolist()) == {0, 1}
 
     def test_a_frozen_backbone_stays(self, lite0: Path, tmp_path: Path) -> None:
         train(training(lite0, freeze_backbone=True), tmp_path / "run", schedule=SCHEDULE)

@@ -1,0 +1,7 @@
+_base_ = ['../_base_/datasets/moc_clips.py', '../_base_/coprop_scores.py', '../_base_/runtime.py']
+model = dict(
+    type='AdapterModel',
+    adapter=dict(
+        type='KpfAdapter',
+        checkpoint='checkpoints/kpf_ms3.safetensors',
+        audio_checkpoint='checkpoints/vggish.pth'))
