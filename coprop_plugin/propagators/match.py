@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .features import FrameFeatures
 
 
-class _Key(NamedTuple):
+class Key(NamedTuple):
     """A frame that labels are taken from: its features ``(C, h, w)`` and its labels ``(K+1, h, w)``."""
 
     features: Tensor
@@ -119,8 +119,8 @@ class Match(Propagator):
         if not frames:
             return
         anchor_features = self.features(clip, task.anchor)
-        anchor = _Key(anchor_features, at_cells(torch.from_numpy(task.mask), anchor_features.shape[1:]))
-        recent: deque[_Key] = deque(maxlen=self.recent_frames)
+        anchor = Key(anchor_features, at_cells(torch.from_numpy(task.mask), anchor_features.shape[1:]))
+        recent: deque[Key] = deque(maxlen=self.recent_frames)
         for t in frames:
             query = self.features(clip, t)
             labels = best_matches(
@@ -131,5 +131,5 @@ class Match(Propagator):
                 top_k=self.top_k,
                 temperature=self.temperature,
             )
-            recent.append(_Key(query, labels))
+            recent.append(Key(query, labels))
             yield t, edge_refined(labels, clip.frames[t], size=task.mask.shape[1:], radius_px=self.refine_px)

@@ -1,0 +1,1 @@
+"""What is heard, looked for in the picture: hearing, seeing, and the adapter."""
