@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import parts
 from ..errors import CoPropError
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..coprop import CoProp
@@ -44,7 +46,8 @@ def add_base(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--adapter",
         metavar="NAME[:k=v,…]",
-        help=f"run a base model instead of reading masks; {names_of('adapter')}",
+        help=f"run a base model instead of reading masks (default without --masks: {LOOK}, which looks for what it "
+        f"hears); {names_of('adapter')}",
     )
     group.add_argument("--adapter-config", metavar="FILE", help="its config file (mmseg runs it as Python code)")
     group.add_argument("--adapter-checkpoint", metavar="FILE", help="its weights")
@@ -53,6 +56,11 @@ def add_base(parser: argparse.ArgumentParser) -> None:
     )
 
 
+LOOK = "look"  # what makes masks where none are named
+LOOKS = (
+    "the adapter 'look' listens, and looks for what it hears (animals, instruments, vehicles, tools; no people). "
+    "Masks of your own: --masks PATH; a model: --adapter NAME"
+)
 READING = ("kind", "classes", "ids", "ignore", "first_index", "entry", "off_palette")
 
 
@@ -219,11 +227,20 @@ def ids_of(text: str | None) -> dict[int, int] | None:
 
 
 def base_of(args: argparse.Namespace, clip: Clip) -> Any:
-    """The base prediction that the flags name, or the adapter that makes it."""
-    if bool(args.masks) == bool(args.adapter):
-        raise CoPropError("name the base model's answers: either --masks PATH (saved) or --adapter NAME (to be run).")
+    """The base prediction that the flags name, or the adapter that makes it; by default ``LOOK``.
+
+    Raises:
+        CoPropError: masks and an adapter, or an adapter that cannot be made.
+    """
+    if args.masks and args.adapter:
+        raise CoPropError(
+            "name the base model's answers once: either --masks PATH (saved) or --adapter NAME (to be run)."
+        )
     if args.masks:
         return prediction_of(args.masks, args, clip)
+    if not args.adapter:
+        say(f"no masks and no base model named: {LOOKS}", file=sys.stderr)
+        return parts.build("adapter", LOOK)
     options = parsed("adapter", args.adapter)
     options |= {k: v for k, v in (("config", args.adapter_config), ("checkpoint", args.adapter_checkpoint)) if v}
     return parts.build("adapter", options)

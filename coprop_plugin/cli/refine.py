@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from ..structures import Clip, Prediction, Result
 
 MAX_WHY_LINES = 12  # on the terminal
-HELP = "Mend the masks of one clip so that they start and stop with the sound."
+HELP = "Mend the masks of one clip so that they start and stop with the sound; without masks, look for what is heard."
 EXAMPLES = """\
+  coprop refine video.mp4 -o out/
   coprop refine video.mp4 --masks preds/ -o out/
   coprop refine video.mp4 --masks preds/ --truth gt/ -o out/
   coprop refine frames/ --audio sound.wav --masks scores.npz --kind logit --classes avsbench -o out/
