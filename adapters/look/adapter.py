@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import parts
 from ...errors import CoPropError
-from ...parts import part
+from ...parts import build, part
 from ...structures import Clip, FrameSpool, FrameStack, Prediction
 from ...vision.heard_and_seen import Kind, narrowest
 from ...weights.packages import EFFICIENTNET, YAMNET, installed_version
@@ -71,7 +70,7 @@ class Look(Adapter):
             )
         _check_packages(ear, eye)
         self.heard_from = heard_from
-        self._points = parts.build("control_points", control_points)
+        self._points = build("control_points", control_points)
         if self._points.wants_base:
             raise CoPropError(
                 f"look listens before there are masks; the control points '{self._points.name}' need masks. Take "
