@@ -127,10 +127,7 @@ class Look(Adapter):
         kinds: Mapping[Kind, float],
     ) -> dict[int, dict[Kind, np.ndarray]]:
         """Each frame's evidence with that of the frame where the kind is seen best, in whatever segment it is heard."""
-        best = {
-            kind: max((t for t in evidence if kind in evidence[t]), key=lambda t, k=kind: float(evidence[t][k].max()))
-            for kind in (kinds if frames else ())
-        }
+        best = {kind: _best_frame(evidence, kind) for kind in (kinds if frames else ())}
         return {
             t: {
                 kind: self._eye.shared(clip, t, evidence[t][kind], best=best[kind], others=evidence[best[kind]][kind])
@@ -138,6 +135,12 @@ class Look(Adapter):
             }
             for t in frames
         }
+
+
+def _best_frame(evidence: Mapping[int, Mapping[Kind, np.ndarray]], kind: Kind) -> int:
+    """The frame in which a kind is seen most surely."""
+    sure = {t: float(kinds[kind].max()) for t, kinds in evidence.items() if kind in kinds}
+    return max(sure, key=sure.__getitem__)
 
 
 def _or_empty(masks: FrameSpool, t: int, size: tuple[int, int]) -> np.ndarray:

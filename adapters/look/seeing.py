@@ -65,7 +65,7 @@ class Eye:
         for height_px in (self.height_px, round(self.height_px * SMALLER)):
             chances = self._classes.maps(frame, height_px=height_px).softmax(dim=0).cpu().numpy()
             seen.append(np.stack([_resized(kind.chance(chances), size) for kind in kinds]))
-        return np.mean(seen, axis=0, dtype=np.float32)
+        return np.stack(seen).mean(axis=0)
 
     def shared(self, clip: Clip, t: int, own: np.ndarray, *, best: int, others: np.ndarray) -> np.ndarray:
         """``(h, w)``: the mean of a frame's evidence and of what its places look like in the clip's best frame.

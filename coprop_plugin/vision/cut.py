@@ -32,7 +32,7 @@ def cut_out(frame: np.ndarray, evidence: np.ndarray) -> np.ndarray:
         inside = share > BEGIN
     else:
         cv2.setRNGSeed(_ANY_SEED)
-        colours = np.zeros((2, 1, 65))
-        cv2.grabCut(small, labels, None, colours[0], colours[1], ROUNDS, cv2.GC_INIT_WITH_MASK)
+        of_back, of_front = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(small, labels, (0, 0, 0, 0), of_back, of_front, ROUNDS, cv2.GC_INIT_WITH_MASK)
         inside = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     return cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
