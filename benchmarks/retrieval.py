@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from coprop_plugin.control_points.language.document import Document
-from coprop_plugin.control_points.language.model import Answer, AudioLanguageModel, ModelError, Request
 from coprop_plugin.control_points.language.rcpg import RCPG
 from coprop_plugin.control_points.language.retrieval import Entry, retrieve
 from coprop_plugin.control_points.sound_only import clip_of_sound
+from coprop_plugin.language.model import Answer, AudioLanguageModel, ModelError, Request
 from coprop_plugin.structures import AVSBENCH_NAMES, Clip, Sound
 
 ANNOTATED = 8498  # training videos of AVSBench-semantic

@@ -22,12 +22,12 @@ from safetensors.numpy import save_file
 
 from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.cli.main import main
-from coprop_plugin.control_points.language import transport
-from coprop_plugin.control_points.language.cache import FILE_NAME, AnswerCache
-from coprop_plugin.control_points.language.model import Answer, Message
 from coprop_plugin.datasets.layouts import Video
 from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CheckpointError, CoPropError, MediaError, PredictionError
+from coprop_plugin.language import transport
+from coprop_plugin.language.cache import FILE_NAME, AnswerCache
+from coprop_plugin.language.model import Answer, Message
 from coprop_plugin.media import canvas
 from coprop_plugin.media.arrays import Npz
 from coprop_plugin.media.folder import frame_paths
@@ -149,7 +149,7 @@ def test_a_cache_is_one_table_and_no_link(tmp_path: Path) -> None:
 
 
 def test_headers_that_drip_in_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    from coprop_plugin.control_points.language.server import ServerModel
+    from coprop_plugin.language.server import ServerModel
 
     monkeypatch.setattr(transport, "PAUSE_S", 0.5)
     ended = threading.Event()

@@ -154,7 +154,7 @@ def test_small_files_that_were_found_are_named_errors(path: Path, tmp_path: Path
     """As their readers read them; the error names the file."""
     from coprop_plugin.cli import options, refine
     from coprop_plugin.control_points.fixed import read_control_points
-    from coprop_plugin.control_points.language.replay import Replay
+    from coprop_plugin.language.replay import Replay
 
     def settings(path: Path) -> None:
         parser = argparse.ArgumentParser()

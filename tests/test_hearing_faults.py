@@ -16,11 +16,11 @@ from coprop_plugin import CoProp
 from coprop_plugin.audio.level import Level, level_of
 from coprop_plugin.control_points.changepoint import ChangePoint
 from coprop_plugin.control_points.cosine import frame_log_mel
-from coprop_plugin.control_points.language.model import model_audio
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.datasets.simulators import simulate
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.errors import MediaError
+from coprop_plugin.language.model import model_audio
 from coprop_plugin.media.canvas import Track
 from coprop_plugin.media.mending import Channels, mend
 from coprop_plugin.media.reader import read_clip

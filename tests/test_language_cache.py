@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from coprop_plugin.cli.main import main
-from coprop_plugin.control_points.language.cache import AnswerCache, Cached, clear, request_key
-from coprop_plugin.control_points.language.model import (
+from coprop_plugin.errors import CoPropError
+from coprop_plugin.language.cache import AnswerCache, Cached, clear, request_key
+from coprop_plugin.language.model import (
     Answer,
     AudioLanguageModel,
     BitList,
@@ -21,7 +22,6 @@ from coprop_plugin.control_points.language.model import (
     ModelError,
     Request,
 )
-from coprop_plugin.errors import CoPropError
 
 REQUEST = Request((Message("user", "What?", "heard"),), np.zeros(1600, np.float32), BitList(5))
 

@@ -16,13 +16,13 @@ import torch
 from tiny_language import CHUNK_S, MAKERS, tone
 
 from coprop_plugin.cli.main import main
-from coprop_plugin.control_points.language.families import FAMILIES
-from coprop_plugin.control_points.language.local import LocalModel
-from coprop_plugin.control_points.language.model import Answer, BitList, Message, ModelError, Request
 from coprop_plugin.control_points.language.parse import Marked, read_flags
 from coprop_plugin.control_points.language.rcpg import RCPG
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.language.families import FAMILIES
+from coprop_plugin.language.local import LocalModel
+from coprop_plugin.language.model import Answer, BitList, Message, ModelError, Request
 from coprop_plugin.structures import Sound
 
 OPENING = Message("user", "Describe it.", "heard")
@@ -233,7 +233,7 @@ def test_a_hub_id_is_found_in_the_local_cache_and_named(
 @pytest.mark.parametrize("missing", ["/no/such/folder", "./relative", "Someone/No-Such-Model"])
 def test_a_missing_model_fails_at_once_and_names_where_was_looked(missing: str) -> None:
     code = (
-        "import sys, time\nfrom coprop_plugin.control_points.language.local import LocalModel\n"
+        "import sys, time\nfrom coprop_plugin.language.local import LocalModel\n"
         "begun_s = time.process_time()\n"
         f"try: LocalModel({missing!r})\nexcept ValueError as error: print(error)\n"
         "print(time.process_time() - begun_s < 2, 'torch' in sys.modules or 'transformers' in sys.modules)"

@@ -11,11 +11,11 @@ import pytest
 
 from coprop_plugin.cli.main import main
 from coprop_plugin.control_points.language.document import Document, annotate, read_document, write_document
-from coprop_plugin.control_points.language.model import audio_sha256
 from coprop_plugin.control_points.language.retrieval import Entry, match_category, retrieve
 from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.language.model import audio_sha256
 from coprop_plugin.structures import AVSBENCH_NAMES
 
 CLASSES = AVSBENCH_NAMES[1:]

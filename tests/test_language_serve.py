@@ -15,10 +15,10 @@ import pytest
 import tiny_language
 from tiny_language import tone
 
-from coprop_plugin.control_points.language.model import BitList, Message
 from coprop_plugin.control_points.language.rcpg import RCPG
-from coprop_plugin.control_points.language.server import ServerModel
 from coprop_plugin.control_points.sound_only import clip_of_sound
+from coprop_plugin.language.model import BitList, Message
+from coprop_plugin.language.server import ServerModel
 from coprop_plugin.structures import Sound
 
 START_S = 180.0

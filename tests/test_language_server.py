@@ -16,14 +16,14 @@ import soundfile
 from language_server import Reply, Server, completion, serving, text
 
 from coprop_plugin.cli.main import main
-from coprop_plugin.control_points.language import transport
-from coprop_plugin.control_points.language.cache import AnswerCache, Cached
-from coprop_plugin.control_points.language.model import BitList, Message, ModelError, Request
 from coprop_plugin.control_points.language.rcpg import RCPG
-from coprop_plugin.control_points.language.server import ServerModel
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.language import transport
+from coprop_plugin.language.cache import AnswerCache, Cached
+from coprop_plugin.language.model import BitList, Message, ModelError, Request
+from coprop_plugin.language.server import ServerModel
 from coprop_plugin.structures import Sound
 
 pytestmark = pytest.mark.needs("serve")

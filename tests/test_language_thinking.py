@@ -8,9 +8,13 @@ from language_server import Reply, completion, serving, text
 
 import coprop_plugin as cp
 from coprop_plugin.cli.main import main
-from coprop_plugin.control_points.language.cache import AnswerCache, Cached
 from coprop_plugin.control_points.language.document import Document
-from coprop_plugin.control_points.language.model import (
+from coprop_plugin.control_points.language.parse import Failure, Marked, read_categories, read_flags
+from coprop_plugin.control_points.language.rcpg import RCPG
+from coprop_plugin.control_points.language.retrieval import Entry
+from coprop_plugin.control_points.sound_only import clip_of_sound
+from coprop_plugin.language.cache import AnswerCache, Cached
+from coprop_plugin.language.model import (
     Answer,
     AudioLanguageModel,
     BitList,
@@ -18,11 +22,7 @@ from coprop_plugin.control_points.language.model import (
     ModelError,
     Request,
 )
-from coprop_plugin.control_points.language.parse import Failure, Marked, read_categories, read_flags
-from coprop_plugin.control_points.language.rcpg import RCPG
-from coprop_plugin.control_points.language.retrieval import Entry
-from coprop_plugin.control_points.language.server import ServerModel
-from coprop_plugin.control_points.sound_only import clip_of_sound
+from coprop_plugin.language.server import ServerModel
 from coprop_plugin.structures import ControlPoints, Prediction, Sound
 from coprop_plugin.study.clips import Known
 from coprop_plugin.study.points import agreement

@@ -14,12 +14,12 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.control_points.fixed import EveryK
 from coprop_plugin.control_points.language import prompts
 from coprop_plugin.control_points.language.document import Document
-from coprop_plugin.control_points.language.model import Answer, AudioLanguageModel, ModelError, audio_sha256
 from coprop_plugin.control_points.language.rcpg import RCPG
 from coprop_plugin.control_points.language.retrieval import Entry
 from coprop_plugin.control_points.language.windows import merge, plan_windows
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.language.model import Answer, AudioLanguageModel, ModelError, audio_sha256
 from coprop_plugin.structures import Clip, Sound
 
 DOCUMENT = Document("avss", (Entry("one", ("dog",), (1, 0, 1, 0, 0)), Entry("two", ("cat", "dog"), (1, 1, 0, 0, 0))))

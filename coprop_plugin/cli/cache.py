@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..control_points.language.cache import clear, info
+    from ..language.cache import clear, info
 
     if args.action == "clear":
         freed = clear(args.folder)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> dict[str, dict[str, Any]]:
     """Everything ``doctor`` prints, as plain data."""
-    from ..control_points.language.cache import cache_folder
+    from ..language.cache import cache_folder
     from ..weights.packages import WEIGHTS_PACKAGES
 
     return {

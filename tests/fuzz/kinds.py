@@ -14,7 +14,7 @@ from objects_library import tiny_library
 from PIL import Image
 
 from coprop_plugin.adapters.saved_masks import read_prediction
-from coprop_plugin.control_points.language.cache import FILE_NAME
+from coprop_plugin.language.cache import FILE_NAME
 from coprop_plugin.store.coco import write_coco
 
 SIDE, SECONDS, RATE_HZ = 32, 3, 8000
@@ -155,8 +155,8 @@ def _json(path: Path, value: object) -> None:
 
 
 def _answer_cache(folder: Path) -> None:
-    from coprop_plugin.control_points.language.cache import AnswerCache
-    from coprop_plugin.control_points.language.model import Answer
+    from coprop_plugin.language.cache import AnswerCache
+    from coprop_plugin.language.model import Answer
 
     AnswerCache(folder).put("key", "model", Answer("[1, 0]", (0.9, 0.1)))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coprop_plugin.control_points.language.cache import FILE_NAME
+from coprop_plugin.language.cache import FILE_NAME
 
 from .kinds import KINDS, Kind
 from .mutations import mutate

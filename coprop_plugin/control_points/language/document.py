@@ -15,7 +15,7 @@ from ...datasets.moc import true_control_points
 from ...errors import CoPropError
 from ...files import atomic_write, read_json
 from ...files.schema import shown
-from .model import audio_sha256
+from ...language.model import audio_sha256
 from .retrieval import Entry, plain_words
 
 FORMAT = "coprop-annotations-1"

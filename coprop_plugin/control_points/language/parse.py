@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...language.thinking import without_thinking
 from .retrieval import plain_words
 
 MAX_ANSWER_CHARS = 20_000
@@ -26,10 +27,6 @@ _LINE = re.compile(
     re.ASCII | re.IGNORECASE | re.MULTILINE,
 )
 _CORNERED = str.maketrans({"【": "[", "】": "]", "〔": "[", "〕": "]", "、": ","})
-_THINKING = r"(?:think|thinking|thought|reasoning)"
-_THOUGHT = re.compile(rf"<{_THINKING}>.*?</{_THINKING}>", re.DOTALL | re.IGNORECASE)
-_END_OF_THOUGHT = re.compile(rf"^.*</{_THINKING}>", re.DOTALL | re.IGNORECASE)
-_BEGUN = re.compile(rf"<{_THINKING}>.*$", re.DOTALL | re.IGNORECASE)
 _NOTHING = {"none", "nothing", "silence", "silent", "no sound", "no sounds", "n a"}
 _BULLET = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
 _ARTICLE = re.compile(r"^(?:and|or|the|an|a|some)\s+")
@@ -58,15 +55,6 @@ class Marked:
 
     flags: np.ndarray
     first_forced: Literal["kept", "forced"]
-
-
-def without_thinking(answer: str) -> tuple[str, bool]:
-    """What a model says, without what it thinks before; and whether it was still thinking when the answer ended.
-
-    The mark that opens a thought may be part of the prompt, so that the answer holds the closing one alone.
-    """
-    said = _END_OF_THOUGHT.sub("", _THOUGHT.sub("", answer))
-    return _BEGUN.sub("", said).strip(), _BEGUN.search(said) is not None
 
 
 def read_flags(answer: str, length: int, *, prompt: str = "") -> Marked | Failure:

@@ -11,13 +11,22 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import CoPropError, unknown_name
+from ...language.model import (
+    Answer,
+    AudioLanguageModel,
+    BitList,
+    Message,
+    ModelError,
+    Request,
+    audio_sha256,
+    model_audio,
+)
+from ...language.opening import open_model
 from ...parts import build, part
 from ...structures import Clip, ControlPoints, Origin, Prediction
 from ..base import ControlPointGenerator
 from . import prompts
 from .document import Document, read_document
-from .model import Answer, AudioLanguageModel, BitList, Message, ModelError, Request, audio_sha256, model_audio
-from .opening import open_model
 from .parse import Failure, Marked, read_categories, read_flags
 from .retrieval import NUM_EXAMPLES, match_category, retrieve
 from .windows import QuestionWindow, merge, plan_windows
@@ -54,7 +63,7 @@ class Talk:
     "control_points",
     "rcpg",
     needs="an audio language model: a folder, a hub id, a server or recorded answers",
-    takes=("control_points.language.local:LocalModel", "control_points.language.server:ServerModel"),
+    takes=("language.local:LocalModel", "language.server:ServerModel"),
     example="model=MODEL_DIR,examples=D.json",
 )
 class RCPG(ControlPointGenerator):
@@ -166,7 +175,7 @@ class RCPG(ControlPointGenerator):
     def _free_round(self, talks: Sequence[Talk], question: str) -> None:
         """Put a question without a constraint to every conversation that goes on."""
         going = [talk for talk in talks if talk.problem is None]
-        asked = [Request(talk.asked(question), talk.audio) for talk in going]
+        asked = [Request(talk.asked(question), talk.audio, prompts=prompts.VERSION) for talk in going]
         for talk, request, answer in zip(going, asked, self._ask(asked), strict=True):
             if isinstance(answer, ModelError):
                 talk.problem = str(answer)
@@ -214,7 +223,9 @@ class RCPG(ControlPointGenerator):
                 question = questions[id(talk)]
                 constraint = BitList(len(talk.window)) if self.decoding == "constrained" else None
                 seeds = [None] if self.agreement == 1 else range(self.agreement)
-                asked += [Request(talk.asked(question), talk.audio, constraint, seed) for seed in seeds]
+                asked += [
+                    Request(talk.asked(question), talk.audio, constraint, seed, prompts.VERSION) for seed in seeds
+                ]
             answers = self._ask(asked)
             for i, talk in enumerate(going):
                 self._take(talk, questions[id(talk)], answers[i * self.agreement : (i + 1) * self.agreement])

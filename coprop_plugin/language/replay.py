@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import CoPropError
-from ...files import parse_json, read_text
-from ...files.schema import ListOf, Maybe, Number, Record, Text
+from ..errors import CoPropError
+from ..files import parse_json, read_text
+from ..files.schema import ListOf, Maybe, Number, Record, Text
 from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
 
 MAX_FILE_BYTES = 64 << 20

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import CoPropError, unknown_name
-from ...weights.pretrained import (
+from ..errors import CoPropError, unknown_name
+from ..weights.pretrained import (
     fingerprint,
     load_model,
     load_processor,
@@ -100,7 +100,7 @@ class LocalModel(AudioLanguageModel):
     def _load(self) -> tuple[Any, Any, Any]:
         from transformers import GenerationConfig
 
-        from ...weights.device import choose_device
+        from ..weights.device import choose_device
 
         device = choose_device(self.device)
         dtype = self.dtype if self.dtype != "auto" or device.type == "cuda" else "float32"

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ...errors import CoPropError, unknown_name
+from ..errors import CoPropError, unknown_name
 from .model import RATE_HZ, Answer, AudioLanguageModel, BitList, ModelError, Request, pcm16
 from .transport import AnswerTooLarge, AnswerTooSlow, check_url, open_client, read_completion, within
 

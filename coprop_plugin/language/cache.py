@@ -13,12 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import CoPropError
-from ...files import Folder, parse_json
-from ...files.schema import ListOf, Number
-from . import prompts
+from ..errors import CoPropError
+from ..files import Folder, parse_json
+from ..files.schema import ListOf, Number
 from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
-from .parse import without_thinking
+from .thinking import without_thinking
 
 FILE_NAME = "answers-2.sqlite"
 EARLIER_NAME = "answers.sqlite"  # kept answers that were cut off while the model was thinking
@@ -210,7 +209,7 @@ def request_key(request: Request, identity: str) -> str:
     """All that an answer depends on: sound, prompts with their examples, model and decoding, constraint, sample."""
     question = {
         "audio": audio_sha256(request.audio),
-        "prompts": prompts.VERSION,
+        "prompts": request.prompts,
         "messages": [[m.role, m.text, m.audio] for m in request.messages],
         "model": identity,
         "constraint": request.constraint and request.constraint.length,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from ...errors import CoPropError, MissingExtra
+from ..errors import CoPropError, MissingExtra
 
 T = TypeVar("T")
 PAUSE_S = 10.0  # the client waits up to 8 s before it asks again

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...audio.level import level_of, raised
-from ...audio.resample import resample
-from ...errors import CoPropError
-from ...structures import Sound
+from ..audio.level import level_of, raised
+from ..audio.resample import resample
+from ..errors import CoPropError
+from ..structures import Sound
 
 RATE_HZ = 16_000  # what every model here hears
 
@@ -81,12 +81,14 @@ class Request:
         audio: ``(N,) float32``, mono, ``RATE_HZ``.
         constraint: what form the answer must have (``None``: free text).
         seed: ``None`` for greedy decoding, else that of one sample.
+        prompts: the version of the texts that a conversation is made from; answers of two versions are not mixed.
     """
 
     messages: tuple[Message, ...]
     audio: np.ndarray
     constraint: BitList | None = None
     seed: int | None = None
+    prompts: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import CoPropError
-from ...parts import Option, check, options_of
+from ..errors import CoPropError
+from ..parts import Option, check, options_of
 from .cache import AnswerCache, Cached
 from .model import AudioLanguageModel
 from .replay import Replay

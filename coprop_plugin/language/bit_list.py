@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor
 
-from ...errors import CoPropError
+from ..errors import CoPropError
 from .model import BitList, ModelError
 
 

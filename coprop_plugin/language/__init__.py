@@ -1,0 +1,1 @@
+"""Language models that hear, and see: local, on a server or replayed, behind one interface, with a cache of answers."""
