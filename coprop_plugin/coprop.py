@@ -92,7 +92,9 @@ class CoProp:
         heard = (level_of(clip.sound).note, _all_silent(points, clip, edits), plan.note)
         notes = (*clip.notes, *known.notes, *points.origin.notes, *shape, *filter(None, heard))
         changed = tuple(edits.indices)
-        return Result(edited(known, edits), points, plan.segments, known, changed, notes, clip, asked, plan.why)
+        return Result(
+            edited(known, edits), points, plan.segments, known, changed, notes, clip, asked, plan.why, plan.heard
+        )
 
     def _base_of(self, clip: Clip, base: Any, mode: str) -> Prediction | None:
         """The base prediction; ``None`` where an adapter shall be run at keyframes that are not yet known."""

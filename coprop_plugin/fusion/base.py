@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -23,12 +23,14 @@ class Plan:
         base: what the base model said.
         note: what was found, in words (empty: nothing worth telling).
         why: a line for every edit and every abstention, where the policy can tell.
+        heard: object -> ``(T,)`` how probably it is heard by what the sound says alone, where an ear was asked and knows it.
     """
 
     segments: tuple[Segment, ...]
     base: Prediction
     note: str = ""
     why: tuple[str, ...] = ()
+    heard: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 Decided = TypeVar("Decided", bound=Plan)

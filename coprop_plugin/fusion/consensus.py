@@ -14,6 +14,7 @@ from ..propagators.base import Carried, PropagationTask, Propagator
 from ..structures import Clip, ControlPoints, Prediction, Segment
 from .base import Edit, FusionPolicy, Plan, add, erase
 from .decide import Verdict, decide
+from .evidence import Hearing, witness
 from .objects import Objects, objects_of
 from .states import FITTED, Beliefs, Heard, Reading, read_states
 from .why import explain, shift_words
@@ -70,9 +71,11 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         max_harm: the largest probability with which an edit may be wrong; 0 changes nothing, 0.5 does what is likelier.
         max_shift_s: largest lateness or earliness of the base model that is considered.
         beliefs: what is held of models and control points beforehand, or some of it by name.
+        evidence: who hears what sounds, and is asked about every object whose class it knows: ``yamnet`` (an installed
+            package), or an object with ``tags(clip)``; ``off`` asks nobody.
 
     Raises:
-        CoPropError: an option out of its range, or a belief that there is not.
+        CoPropError: an option out of its range, a belief that there is not, or an ear that is not installed.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         max_harm: float = 0.1,
         max_shift_s: float = 3.0,
         beliefs: Beliefs | Mapping[str, float] = FITTED,
+        evidence: str | Hearing = "off",
     ) -> None:
         if not 0 <= max_harm <= 0.5:
             raise CoPropError(f"consensus takes max_harm from 0 (never edit) to 0.5, got {max_harm}.")
@@ -88,12 +92,16 @@ class Consensus(FusionPolicy[ConsensusPlan]):
             raise CoPropError(f"consensus takes max_shift_s from 0 to {MAX_SHIFT_S:g} seconds, got {max_shift_s}.")
         self.max_harm, self.max_shift_s = max_harm, max_shift_s
         self.beliefs = beliefs if isinstance(beliefs, Beliefs) else Beliefs.named(beliefs)
+        self._witness = witness(evidence)
 
     def plan(
         self, clip: Clip, base: Prediction, points: ControlPoints, segments: tuple[Segment, ...], propagator: Propagator
     ) -> ConsensusPlan:
         objects = objects_of(clip, base, propagator)
-        heard = heard_of(points)
+        heard, evidence = heard_of(points), None
+        if self._witness is not None:
+            evidence = self._witness.ask(clip, base, objects)
+            heard = replace(heard, ratio=evidence.ratio)
         reading = read_states(
             objects.present,
             heard,
@@ -104,7 +112,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         return ConsensusPlan(
             _anchored(segments, objects.present, verdict.sounding),
             base,
-            _note(reading),
+            "; ".join(filter(None, (_note(reading), evidence.note if evidence else ""))),
             explain(
                 objects.present,
                 [objects.name(c) for c in range(objects.present.shape[1])],
@@ -112,7 +120,9 @@ class Consensus(FusionPolicy[ConsensusPlan]):
                 reading,
                 verdict,
                 max_harm=self.max_harm,
+                evidence=evidence,
             ),
+            {} if evidence is None else evidence.chances([objects.name(c) for c in range(objects.present.shape[1])]),
             objects=objects,
             reading=reading,
             verdict=verdict,

@@ -8,7 +8,9 @@ early, or wrong, or the control points are. All explanations are weighed togethe
   that even a segment without one right answer can be read);
 * an object really starts or stops away from every control point, or none does at one: as probably as the generator's
   confidence says, and as control points of things that are not in the picture go;
-* a frame that is heard as silent holds no sounding object, and one that is not holds one.
+* a frame that is heard as silent holds no sounding object, and one that is not holds one;
+* where an ear knows what an object sounds like: as probably as it is heard, and then the model may also show an object
+  whether it sounds or not, throughout.
 
 The sum over an object's on/off patterns is exact within a window of :data:`MAX_UNITS` stretches; objects meet in the
 control points and in the frames that one of them must fill, by belief propagation. Longer clips are read in
@@ -35,6 +37,7 @@ NEGLIGIBLE = 9.0  # nats under the likeliest shift
 ERROR_RATES = np.array([0.004, 0.02, 0.06, 0.15, 0.3])
 SWEEPS = 3  # of belief propagation
 SURE_FRAMES = 2.0  # a silent segment says as much as so many of its frames: they are not independent
+DEAF_ERROR = 0.03  # how often a model that shows an object throughout does not
 STUBBORN_ERROR = 0.9  # how often a model errs in a segment of which it knows nothing
 
 
@@ -51,6 +54,8 @@ class Beliefs:
         shift: how improbable any shift is, in nats, and ``shift_frame`` each frame of it.
         surest_silence: what is held of silence at most: nothing tells a pause from a source that has become quiet.
         unseen_source: cost in nats of a sounding frame that no object fills.
+        ear: by which an ear's log likelihood ratios are scaled: what is next to each other is not independent.
+        deaf: how probably a model shows an object whether it sounds or not; asked of what an ear knows alone.
         trust: by which the final log odds are scaled: evidence that comes from one clip is not independent.
     """
 
@@ -63,6 +68,8 @@ class Beliefs:
     shift_frame: float = 0.15
     surest_silence: float = 0.96
     unseen_source: float = 0.7
+    ear: float = 1.0
+    deaf: float = 0.15
     trust: float = 1.0
 
     def __post_init__(self) -> None:
@@ -116,11 +123,13 @@ class Heard:
         flags: control points, the first true.
         change: probability that what sounds changes at the frame's beginning.
         silence: probability that nothing sounds; NaN where nothing is known.
+        ratio: ``(T, C)`` log likelihood ratio of each object's sounding, by an ear; 0 where it does not know it.
     """
 
     flags: np.ndarray
     change: np.ndarray
     silence: np.ndarray
+    ratio: np.ndarray | None = None
 
 
 def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3, beliefs: Beliefs = FITTED) -> Reading:
@@ -226,7 +235,31 @@ def _alone(
     patterns, changes = unit_patterns(len(starts) - 1)
     own = changes @ np.minimum(_odds(heard, bounds, beliefs), 0) - patterns @ _silence(heard, bounds, beliefs)[0]
     shown = shifted_patterns(starts, *shift)
-    return _likelihood(present[first:last], heard.flags[first:last], shown, beliefs) + own[:, None]
+    answers = _likelihood(present[first:last], heard.flags[first:last], shown, beliefs)
+    if heard.ratio is None:
+        return answers + own[:, None]
+    ratio, deaf = _by_ear(present, heard, bounds, beliefs)
+    known = np.where(
+        ratio.any(axis=0), np.logaddexp(answers + np.log1p(-beliefs.deaf), deaf + np.log(beliefs.deaf)), answers
+    )
+    return np.asarray(known + own[:, None] + patterns @ ratio)
+
+
+def _by_ear(
+    present: np.ndarray, heard: Heard, bounds: tuple[int, ...], beliefs: Beliefs
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(U, C)`` nats that an ear gives to an object's sounding in each unit, and ``(C,)`` log probability of a model's
+    answers that shows the object wherever anything sounds."""
+    assert heard.ratio is not None
+    segment = np.cumsum(heard.flags) - 1
+    share = np.minimum(1, SURE_FRAMES / np.bincount(segment)[segment])[:, None]
+    told = (beliefs.ear * heard.ratio * share)[: bounds[-1]]
+    inside = slice(bounds[0], bounds[-1])
+    expected = ~(np.nan_to_num(heard.silence[inside]) > 0.5)[:, None]
+    right = (present[inside] == expected).sum(axis=0)
+    wrong = bounds[-1] - bounds[0] - right
+    deaf = right * np.log1p(-DEAF_ERROR) + wrong * np.log(DEAF_ERROR)
+    return np.add.reduceat(told, np.array(bounds[:-1]), axis=0), deaf
 
 
 def _likelihood(seen: np.ndarray, flags: np.ndarray, shown: np.ndarray, beliefs: Beliefs) -> np.ndarray:

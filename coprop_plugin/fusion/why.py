@@ -8,13 +8,21 @@ from itertools import groupby
 import numpy as np
 
 from .decide import Verdict
+from .evidence import Evidence
 from .states import Heard, Reading
 
 DOUBTED = 0.5  # from here on the base model is more probably wrong than right: if nothing is done, that is said
 
 
 def explain(
-    present: np.ndarray, names: Sequence[str], heard: Heard, reading: Reading, verdict: Verdict, *, max_harm: float
+    present: np.ndarray,
+    names: Sequence[str],
+    heard: Heard,
+    reading: Reading,
+    verdict: Verdict,
+    *,
+    max_harm: float,
+    evidence: Evidence | None = None,
 ) -> tuple[str, ...]:
     """Every edit and every abstention: what was heard, what the base model said, how sure it is.
 
@@ -25,7 +33,9 @@ def explain(
         reading: what is believed of it.
         verdict: what was decided.
         max_harm: of the policy.
+        evidence: of an ear, where one was asked; what it says of every object is told first.
     """
+    by_ear = () if evidence is None else tuple(_heard_lines(names, evidence))
     lines = []
     for c, name in enumerate(names):
         for (kind, reason), frames in _runs(present[:, c], c, heard, reading, verdict):
@@ -34,9 +44,23 @@ def explain(
             asked = f"; an edit asks for {1 - max_harm:.2f}" if kind == "doubted" else ""
             line = f"{name} {_ACTIONS[kind]}: the base model {base}, but {reason}: {sure:.2f} sure{asked}"
             lines.append((frames[0], f"{span(frames)}: {line}"))
-    return tuple(line for _, line in sorted(lines, key=lambda pair: pair[0])) or (
+    told = tuple(line for _, line in sorted(lines, key=lambda pair: pair[0])) or (
         _nothing(present, heard, verdict, max_harm=max_harm),
     )
+    return (*by_ear, *told)
+
+
+def _heard_lines(names: Sequence[str], evidence: Evidence) -> Iterator[str]:
+    """What an ear says of every object: the frames in which it is rather heard than not, and how surely."""
+    for c, (name, sounds) in enumerate(zip(names, evidence.sounds, strict=True)):
+        if not sounds:
+            yield f"{name}: the ear does not know what it sounds like"
+            continue
+        chances = 1 / (1 + np.exp(-evidence.ratio[:, c]))
+        asked = f"{name} (listened for {', '.join(sounds[:3])}{' …' if len(sounds) > 3 else ''})"
+        runs = [list(run) for heard, run in groupby(range(len(chances)), key=lambda t: bool(chances[t] > 0.5)) if heard]
+        where = "; ".join(f"in {span(run)} ({chances[run].mean():.2f} sure)" for run in runs)
+        yield f"{asked}: heard {where or f'nowhere (at most {chances.max():.2f} sure)'}"
 
 
 _ACTIONS = {

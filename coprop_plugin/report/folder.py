@@ -132,6 +132,7 @@ def report(
         settings={**(settings or {}), "versions": dict(versions())},
         notes=result.notes,
         why=result.why,
+        heard=result.heard,
         title=title,
     )
     if path is not None:

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import CoPropError
 from ..files import atomic_write
 from ..masks.areas import MIN_AREA_SHARE
@@ -59,6 +61,7 @@ def report_page(
     settings: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     why: Sequence[str] = (),
+    heard: Mapping[str, np.ndarray] | None = None,
     title: str | None = None,
 ) -> Page:
     """The report as one self-contained page: no scripts, no network, under 4 MB.
@@ -72,6 +75,7 @@ def report_page(
         settings: the resolved settings, nested as they are.
         notes: further sentences for the notes.
         why: the policy's line for every edit and every abstention; the first :data:`MAX_WHY_LINES` are shown.
+        heard: name -> ``(T,)`` how probably an ear hears it in each frame; a lane each.
         title: by default the clip's id.
 
     Raises:
@@ -97,7 +101,14 @@ def report_page(
         explanation=explanation(comparison, control_points, clip.time_base),
         cards=content.cards(comparison, control_points),
         timeline=timeline_svg(
-            clip, control_points, segments, comparison, names=names, colours=colours, truth_changes=truth_changes
+            clip,
+            control_points,
+            segments,
+            comparison,
+            names=names,
+            colours=colours,
+            truth_changes=truth_changes,
+            heard=heard or {},
         ),
         classes=[(names[c], css_colour(colours[c])) for c in comparison.shown],
         rows=("before", "after", "truth")[: len(shown)],

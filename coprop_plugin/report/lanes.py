@@ -130,13 +130,22 @@ def truth_lane(frames: Sequence[int], grid: Grid) -> Lane:
 
 def confidence_lane(confidence: np.ndarray, grid: Grid) -> Lane:
     """A dot for each frame (or column): the generator's confidence, 1 at the top."""
-    values = grid.mean(confidence)
+    return _dots("confidence in each frame's flag", confidence, grid)
+
+
+def heard_lanes(heard: Mapping[str, np.ndarray], grid: Grid) -> list[Lane]:
+    """What an ear hears: for each name a dot a frame (or column), how probably, 1 at the top."""
+    return [_dots(f"heard: {name}", chances, grid) for name, chances in list(heard.items())[:MAX_CLASS_LANES]]
+
+
+def _dots(label: str, shares: np.ndarray, grid: Grid) -> Lane:
+    values = grid.mean(shares)
     columns = grid.columns
     dots = [
         tag("circle", cx=percent(float(grid.edges[a] + grid.edges[b]) / 2), cy=float(22 - 20 * value), r=2)
         for a, b, value in zip(columns[:-1], columns[1:], values, strict=True)
     ]
-    return Lane("confidence in each frame's flag", 24, _scale(24, ("1", 2), ("0", 22)) + group(dots, class_="dots"))
+    return Lane(label, 24, _scale(24, ("1", 2), ("0", 22)) + group(dots, class_="dots"))
 
 
 def presence_lanes(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from markupsafe import Markup
 
 from ..structures import Clip, ControlPoints, Segment, TimeBase
@@ -21,6 +22,7 @@ from .lanes import (
     Grid,
     changed_lane,
     confidence_lane,
+    heard_lanes,
     iou_lane,
     presence_lanes,
     segment_lane,
@@ -44,6 +46,7 @@ def timeline_svg(
     names: Mapping[int, str],
     colours: Mapping[int, RGB],
     truth_changes: Sequence[int] | None = None,
+    heard: Mapping[str, np.ndarray] | None = None,
     id_prefix: str = "timeline",
 ) -> Markup:
     """The whole timeline.
@@ -51,6 +54,7 @@ def timeline_svg(
     Args:
         names, colours: of the classes that are shown.
         truth_changes: frames where the truth changes; by default those of the truth's class sets, where there is one.
+        heard: name -> ``(T,)`` how probably an ear hears it; the first :data:`~.lanes.MAX_CLASS_LANES` are drawn.
         id_prefix: makes the ids inside unique on a page with several timelines.
     """
     grid = Grid.of(clip.time_base)
@@ -61,6 +65,7 @@ def timeline_svg(
         segment_lane(segments, grid, hatch=f"{id_prefix}-hatch"),
         *([truth_lane(truth_changes, grid)] if truth_changes is not None else []),
         *([confidence_lane(control_points.confidence, grid)] if control_points.confidence is not None else []),
+        *heard_lanes(heard or {}, grid),
         *presence_lanes(comparison, grid, names=names, colours=colours),
         changed_lane(comparison.changed, grid),
         *(

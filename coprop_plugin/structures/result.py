@@ -37,6 +37,7 @@ class Result(Frozen):
         clip: what was refined, where it is kept.
         base_frames: the frames where the base model was run; ``None`` for all (``mode="frame"`` asks at keyframes).
         why: a line for every edit and every abstention, where the policy can tell.
+        heard: object -> ``(T,)`` how probably an ear hears it in each frame, where one was asked and knows it.
     """
 
     prediction: Prediction
@@ -48,6 +49,7 @@ class Result(Frozen):
     clip: Clip | None = None
     base_frames: tuple[int, ...] | None = None
     why: tuple[str, ...] = ()
+    heard: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("segments", "changed", "notes", "why"):
