@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,3 +128,26 @@ def check_range(clip: Clip, task: PropagationTask) -> PropagationTask:
             f"clip '{clip.clip_id}' has {clip.num_frames} frames; a task asks for [{task.start}, {task.stop})."
         )
     return task
+
+
+def both_ways(
+    clip: Clip, task: PropagationTask, follow: Callable[[range], Iterable[tuple[int, np.ndarray]]]
+) -> np.ndarray:
+    """A task's ``(stop - start, K+1, H, W)`` masks: its own at the anchor, those of ``follow`` elsewhere.
+
+    Args:
+        clip: the task's.
+        task: an empty mask stays as it is, and ``follow`` is not asked.
+        follow: ``(t, mask)`` of the frames on one side of the anchor, away from it, at the mask's size.
+
+    Raises:
+        CoPropError: a task outside the clip.
+    """
+    check_range(clip, task)
+    masks = np.empty((len(task), *task.mask.shape), np.float32)
+    masks[:] = task.mask
+    if not task.empty:
+        for frames in (range(task.anchor + 1, task.stop), range(task.anchor - 1, task.start - 1, -1)):
+            for t, mask in follow(frames) if frames else ():
+                masks[t - task.start] = mask
+    return masks

@@ -18,7 +18,7 @@ from ..parts import part
 from ..structures import Clip
 from ..weights.checkpoint import load_into, read_state_dict
 from ..weights.device import choose_device
-from .base import PropagationTask, Propagator, check_range
+from .base import PropagationTask, Propagator, both_ways
 
 FORM_OF_WIDTH = {1024: "base", 256: "small"}  # the last encoder stage that is read: of ResNet-50, of ResNet-18
 
@@ -77,14 +77,7 @@ class Cutie(Propagator):
 
     def propagate(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
         for task in tasks:
-            check_range(clip, task)
-            masks = np.empty((len(task), *task.mask.shape), np.float32)
-            masks[:] = task.mask
-            for frames in (range(task.anchor + 1, task.stop), range(task.anchor - 1, task.start - 1, -1)):
-                if frames and not task.empty:
-                    for t, mask in self._follow(clip, task, frames):
-                        masks[t - task.start] = mask
-            yield masks
+            yield both_ways(clip, task, partial(self._follow, clip, task))
 
     def _follow(self, clip: Clip, task: PropagationTask, frames: range) -> Iterator[tuple[int, np.ndarray]]:
         """``(t, (K+1, H, W))`` of the frames on one side of the anchor, away from it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 from ..errors import CoPropError
 from ..parts import part
 from ..structures import Clip
-from .base import PropagationTask, Propagator, check_range
+from .base import PropagationTask, Propagator, both_ways
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,14 +102,7 @@ class Match(Propagator):
 
     def propagate(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
         for task in tasks:
-            check_range(clip, task)
-            masks = np.empty((len(task), *task.mask.shape), np.float32)
-            masks[:] = task.mask
-            if not task.empty:
-                for frames in (range(task.anchor + 1, task.stop), range(task.anchor - 1, task.start - 1, -1)):
-                    for t, mask in self._follow(clip, task, frames):
-                        masks[t - task.start] = mask
-            yield masks
+            yield both_ways(clip, task, partial(self._follow, clip, task))
 
     def _follow(self, clip: Clip, task: PropagationTask, frames: range) -> Iterator[tuple[int, np.ndarray]]:
         """``(t, (K+1, H, W))`` of the frames on one side of the anchor, away from it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +17,7 @@ from ..parts import part
 from ..structures import Clip
 from ..weights.device import choose_device
 from ..weights.trackers import load_tracker, tracking_session
-from .base import PropagationTask, Propagator, Session, check_range
+from .base import PropagationTask, Propagator, Session, both_ways
 from .clip_cache import ClipCache
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -82,15 +83,8 @@ class Sam2(Propagator):
             features=_KeptFeatures(clip, self.kept),
         )
         for task in tasks:
-            check_range(clip, task)
-            masks = np.empty((len(task), *task.mask.shape), np.float32)
-            masks[:] = task.mask
-            for frames in (range(task.anchor + 1, task.stop), range(task.anchor - 1, task.start - 1, -1)):
-                if frames and not task.empty:
-                    for t, mask in self._follow(session, task, frames):
-                        masks[t - task.start] = mask
+            yield both_ways(clip, task, partial(self._follow, session, task))
             session.reset_tracking_data()
-            yield masks
 
     def _follow(self, session: Any, task: PropagationTask, frames: range) -> Iterator[tuple[int, np.ndarray]]:
         """``(t, (K+1, H, W))`` of the frames on one side of the anchor, away from it."""
