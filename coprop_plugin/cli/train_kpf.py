@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from .synth import size_of
-from .train_propagator import add_schedule, budget_of, schedule_of, tell
+from .training_run import add_schedule, run_training, tell
 
 if TYPE_CHECKING:
     from ..keyframe.network import KpfForm
@@ -60,15 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..training.loop import train
-
-    def show(step: int, line: Mapping[str, float]) -> None:
-        if step % max(1, min(20, args.steps // 20)) == 0:
-            print(f"  step {step} of {args.steps}: loss {line['loss']:.4f}", file=sys.stderr, flush=True)
-
-    schedule = schedule_of(args)
-    outcome = train(_training(args), args.out, schedule=schedule, budget_s=budget_of(args), on_step=show)
-    tell(outcome, schedule.steps, as_json=args.json)
+    outcome, schedule = run_training(args, lambda: _training(args))
+    tell(outcome, schedule, as_json=args.json)
     return 0
 
 

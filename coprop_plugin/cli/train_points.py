@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..datasets.made import FORMS
 from ..errors import CoPropError
-from .train_propagator import add_schedule, budget_of, schedule_of, tell
+from .training_run import add_schedule, run_training, tell
+
+if TYPE_CHECKING:
+    from ..training.boundary import BoundaryTraining
 
 HELP = """Train the learned control points (--control-points boundary) on sounds whose sources are known.
 A stopped training goes on with the same command; OUT/weights.safetensors is for boundary:weights=FILE."""
@@ -42,26 +44,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..training.boundary import BoundaryTraining
-    from ..training.boundary_data import open_heard
-    from ..training.loop import train
-    from ..weights.checkpoint import read_state_dict
-
-    def show(step: int, line: Mapping[str, float]) -> None:
-        if step % max(1, min(50, args.steps // 20)) == 0:
-            print(f"  step {step} of {args.steps}: loss {line['loss']:.4f}", file=sys.stderr, flush=True)
-
     if args.device not in ("auto", "cpu"):
         raise CoPropError("the network of the control points is trained on the CPU; leave --device out.")
-    source = open_heard(args.data)
-    start = read_state_dict(args.checkpoint) if args.checkpoint else None
-    schedule = schedule_of(args)
-    training = BoundaryTraining(source, seed=args.seed, start=start, record=source.describe())
-    outcome = train(training, args.out, schedule=schedule, budget_s=budget_of(args), on_step=show)
+    outcome, schedule = run_training(args, lambda: _training(args))
     if args.calibrate:
         calibrate(outcome.weights, args.calibrate)
-    tell(outcome, schedule.steps, as_json=args.json)
+    tell(outcome, schedule, as_json=args.json)
     return 0
+
+
+def _training(args: argparse.Namespace) -> BoundaryTraining:
+    """What the flags describe."""
+    from ..training.boundary import BoundaryTraining
+    from ..training.boundary_data import open_heard
+    from ..weights.checkpoint import read_state_dict
+
+    source = open_heard(args.data)
+    start = read_state_dict(args.checkpoint) if args.checkpoint else None
+    return BoundaryTraining(source, seed=args.seed, start=start, record=source.describe())
 
 
 def calibrate(weights: Path, texts: list[str]) -> None:

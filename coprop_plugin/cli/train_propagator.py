@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from . import options
 from .synth import size_of
-from .terminal import say
+from .training_run import add_schedule, run_training, tell
 
 if TYPE_CHECKING:
-    from ..training.loop import Trained
-    from ..training.schedule import Schedule
     from ..training.sequences import Heard
 
 HELP = """Train a propagator: the audio insert on top of AOT's weights (default), all of it, or plain AOT.
@@ -76,54 +69,10 @@ def _add_data(group: Any) -> None:
     group.add_argument("--missed-points", type=int, default=0, metavar="N", help="control points left out of each (0)")
 
 
-def add_schedule(group: Any) -> None:
-    from ..training.schedule import Schedule
-
-    for name, kind, text in (
-        ("steps", int, "updates in all"),
-        ("batch", int, "sequences of a step"),
-        ("learning_rate", float, "after the warm-up"),
-        ("final_rate", float, "at the end"),
-        ("save_every", int, "steps between saved states"),
-        ("seed", int, "of everything that is drawn"),
-    ):
-        default = Schedule.__dataclass_fields__[name].default
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({default})")
-    group.add_argument("--budget-s", type=float, metavar="S", help="stop and save after so many seconds")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
-
-
 def run(args: argparse.Namespace) -> int:
-    from ..training.loop import train
-
-    def show(step: int, line: Mapping[str, float]) -> None:
-        if step % max(1, min(20, args.steps // 20)) == 0:
-            print(f"  step {step} of {args.steps}: loss {line['loss']:.4f}", file=sys.stderr, flush=True)
-
-    schedule = schedule_of(args)
-    outcome = train(_training(args), args.out, schedule=schedule, budget_s=budget_of(args), on_step=show)
-    tell(outcome, schedule.steps, as_json=args.json)
+    outcome, schedule = run_training(args, lambda: _training(args))
+    tell(outcome, schedule, as_json=args.json)
     return 0
-
-
-def schedule_of(args: argparse.Namespace) -> Schedule:
-    """What the flags of :func:`add_schedule` say."""
-    from ..training.schedule import Schedule
-
-    names = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
-    return Schedule(**{name: getattr(args, name) for name in names})
-
-
-def budget_of(args: argparse.Namespace) -> float | None:
-    """The seconds after which a training stops.
-
-    Raises:
-        CoPropError: none that there can be.
-    """
-    given: float | None = args.budget_s
-    if given is not None and not (math.isfinite(given) and given > 0):
-        raise CoPropError(f"--budget-s is a positive number of seconds, got {given}.")
-    return given
 
 
 def _training(args: argparse.Namespace) -> Any:
@@ -184,12 +133,3 @@ def _heard(args: argparse.Namespace) -> tuple[Heard | None, int]:
     encode = text_encoder(args.audio_checkpoint)
     dim = encode(["sound"]).shape[1]
     return TextGuide(encode, dim=dim), dim
-
-
-def tell(outcome: Trained, steps: int, *, as_json: bool) -> None:
-    told = {"steps": outcome.step, "finished": outcome.finished, "weights": str(Path(outcome.weights))}
-    if as_json:
-        print(json.dumps(told, indent=2))
-        return
-    rest = "" if outcome.finished else f" of {steps}; the same command goes on"
-    say(f"{outcome.weights}: {outcome.step} steps{rest}")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
-import sys
-from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CoPropError
 from .synth import size_of
-from .train_propagator import add_schedule, tell
+from .training_run import add_schedule, run_training, settings_of, tell
 
 HELP = """Train SSP (Stepping Stone Plus): AAVS with a flow pre-mask, a post-mask loss and two aligned texts.
 Each can be left out (--pre-mask off --post-weight 0, no --answers: that is AAVS). A stopped training goes on with the same
@@ -79,23 +76,11 @@ def _add_data(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..training.loop import train
     from ..training.schedule import TwoPhases
 
-    def show(step: int, line: Mapping[str, float]) -> None:
-        if step % max(1, min(20, args.steps // 20)) == 0:
-            print(f"  step {step} of {args.steps}: loss {line['loss']:.4f}", file=sys.stderr, flush=True)
-
-    if args.budget_s is not None and not (math.isfinite(args.budget_s) and args.budget_s > 0):
-        raise CoPropError(f"--budget-s is a positive number of seconds, got {args.budget_s}.")
-    names = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
-    schedule = TwoPhases(
-        **{name: getattr(args, name) for name in names},
-        clip_norm=CLIP_NORM[args.stage],
-        second_phase=second_phase(args),
-    )
-    outcome = train(training_of(args), args.out, schedule=schedule, budget_s=args.budget_s, on_step=show)
-    tell(outcome, schedule.steps, as_json=args.json)
+    phases = TwoPhases(**settings_of(args), clip_norm=CLIP_NORM[args.stage], second_phase=second_phase(args))
+    outcome, schedule = run_training(args, lambda: training_of(args), schedule=phases)
+    tell(outcome, schedule, as_json=args.json)
     return 0
 
 
