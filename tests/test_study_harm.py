@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -46,3 +49,13 @@ def test_the_table_shows_harm_beside_means(capsys: pytest.CaptureFixture[str]) -
     assert main(["study", "plug-in", "--seeds", seeds, *asked]) == 0
     told = capsys.readouterr().out
     assert "held-out" in told and "worse" in told and "tail" in told and "harmed clips" in told
+
+
+def test_every_harmed_clip_has_its_report(tmp_path: Path) -> None:
+    seeds = f"{FITTED_SEEDS.stop}-{FITTED_SEEDS.stop}"
+    asked = ["--simulators", "perfect", "--policies", "replace", "--generators", "none", "--size", "64"]
+    assert main(["study", "plug-in", "--seeds", seeds, *asked, "-o", str(tmp_path)]) == 0
+    (row,) = (row for row in json.loads((tmp_path / "study.json").read_text()) if row["policy"] == "replace")
+    harmed = [clip for clip, _ in row["harm"]["harmed"]]
+    assert harmed and list(row["reports"]) == harmed
+    assert all((tmp_path / page).read_text(encoding="utf-8").startswith("<!") for page in row["reports"].values())

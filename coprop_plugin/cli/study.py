@@ -71,7 +71,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--out", metavar="DIR", help="write study.json (as --json prints) and clips.jsonl (a line a clip and row)"
+        "-o",
+        "--out",
+        metavar="DIR",
+        help="write study.json (as --json prints), clips.jsonl (a line a clip and row) "
+        "and, of plug-in, harmed/ (the report of every harmed clip)",
     )
 
 
@@ -92,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         _cases(args),
         strengths=strengths,
         progress=lambda name: print(f"  {name}", file=sys.stderr, flush=True),
+        reports=folder and folder / "harmed",
         **chosen,
     )
     told = plug_in.summary(rows)
@@ -156,6 +161,8 @@ def _render(told: list[dict[str, Any]]) -> None:
     terminal.print(table)
     harmed = Counter(clip for row in told for clip, _ in row.get("harm", {}).get("harmed", ()))
     terminal.print("harmed clips (rows): " + (", ".join(f"{c} ({n})" for c, n in harmed.most_common(30)) or "none"))
+    for page in sorted(page for row in told for page in row.get("reports", {}).values()):
+        terminal.print(f"  report: {page}")
 
 
 def _harm(told: dict[str, Any] | None) -> tuple[str, str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,11 @@ from ..coprop import CoProp
 from ..datasets.simulators import SIMULATORS as RULES, simulate
 from ..metrics.bootstrap import paired_bootstrap
 from ..metrics.protocols import score
-from ..structures import ControlPoints, Prediction
+from ..structures import ControlPoints, Prediction, Result
 from ..structures.frozen import locked
 from .bound import objects_shown, within_segment_bound
 from .cases import Case
-from .harm import harm
+from .harm import WORSE_BY, harm
 
 PROTOCOLS = {
     "alignment": "alignment: alignment_set where there are classes, alignment_binary@0.5 for one foreground; of label maps",
@@ -27,9 +29,10 @@ PROTOCOLS = {
 METRICS = tuple(PROTOCOLS)
 SIMULATORS = tuple(RULES)
 TRUTH = "truth"  # stands among the generators for the true control points
-GENERATORS = (TRUTH, "changepoint")
+GENERATORS = (TRUTH, "boundary")
 PROPAGATORS = ("flow",)
 POLICIES = ("consensus",)
+MOST_REPORTS = 50  # pages of harmed clips
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Setting:
 class Row:
     """Per-clip values of one setting, ``metric -> (clips,)``, and what the base model and the bound reach there.
 
-    ``clips`` names them; ``held_out``: nothing was fitted on any of them.
+    ``clips`` names them; ``held_out``: nothing was fitted on any of them; ``reports``: harmed clip -> its page.
     """
 
     setting: Setting
@@ -55,6 +58,7 @@ class Row:
     held_out: bool = True
     values: dict[str, list[float]] = field(default_factory=lambda: {m: [] for m in METRICS})
     bound: list[float] = field(default_factory=list)
+    reports: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(prediction: Prediction, truth: Prediction, points: ControlPoints) -> dict[str, float]:
@@ -107,8 +111,12 @@ def run(
     propagators: Sequence[str] = PROPAGATORS,
     policies: Sequence[str] = POLICIES,
     progress: Callable[[str], None] = lambda text: None,
+    reports: Path | None = None,
 ) -> list[Row]:
-    """Evaluate every setting on every clip; clips are made and let go one after the other."""
+    """Evaluate every setting on every clip; clips are made and let go one after the other.
+
+    ``reports``: a folder in which every harmed clip gets its page, :data:`MOST_REPORTS` at most.
+    """
     rows = {s: Row(s) for s in settings(simulators, strengths, generators, propagators, policies)}
     tools = {name: parts.build("propagator", name) for name in propagators}
     rules = {name: parts.build("fusion", name) for name in policies}
@@ -136,10 +144,27 @@ def run(
                     propagator=tools[str(setting.propagator)],
                     fusion=rules[setting.policy],
                 )
-                _note(row, evaluate(method(case.clip, base).prediction, case.truth, case.points))
+                result = method(case.clip, base)
+                _note(row, evaluate(result.prediction, case.truth, case.points))
+                lost = rows[Setting(simulator, strength)].values["M_J"][-1] - row.values["M_J"][-1]
+                if (
+                    reports is not None
+                    and lost > WORSE_BY
+                    and sum(len(r.reports) for r in rows.values()) < MOST_REPORTS
+                ):
+                    row.reports[case.name] = _report(result, case, setting, reports)
     for row in rows.values():
         row.bound = within_segment_bound(shown[row.setting.simulator, row.setting.strength], sounding, segments)
     return list(rows.values())
+
+
+def _report(result: Result, case: Case, setting: Setting, folder: Path) -> str:
+    """The page of a harmed clip, and its name in the folder."""
+    told = [case.name, *(word for word in _named(setting).values() if word)]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(told)) + ".html"
+    folder.mkdir(parents=True, exist_ok=True)
+    result.report(folder / name, clip=case.clip, truth=case.truth, title=", ".join(told))
+    return f"{folder.name}/{name}"
 
 
 def _bases(case: Case, rows: dict[Setting, Row]) -> Iterator[tuple[tuple[str, int], Prediction]]:
@@ -178,6 +203,7 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 line[f"{metric} change"] = [100 * x for x in (difference.delta, difference.low, difference.high)]
         if s.policy is not None:
             line["harm"] = harm(own.values["M_J"], row.values["M_J"], row.clips).as_dict()
+            line["reports"] = dict(row.reports)
         won = np.mean(row.values["alignment"]) - np.mean(own.values["alignment"])
         best = max(np.mean(row.bound), np.mean(own.values["alignment"]))  # leaving all as it is is always possible
         room = best - np.mean(own.values["alignment"])
