@@ -1,0 +1,136 @@
+"""Stored results and tables of the plug-in study: ``python benchmarks/plug_in.py NAME=DIR…``.
+
+Each DIR is what ``coprop study plug-in … -o DIR`` wrote, NAME what its clips are called. Writes
+``benchmarks/results/plug_in.json`` and prints the tables of ``RESULTS_plug_in.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin.datasets.simulators import SIMULATORS
+from coprop_plugin.study.harm import wilson
+
+RESULTS = Path(__file__).resolve().parent / "results" / "plug_in.json"
+NAMES = list(SIMULATORS)
+UNMODELLED = frozenset(NAMES[NAMES.index("drop_touching") :])
+EACH = ("lag:1", "lag:2", "linger:1", "early:1", "flicker:1", "perfect", "leak:1", "ignore_sound:1")
+GENERATORS = ("truth", "boundary", "changepoint")
+
+
+def compact(name: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A set's rows as they are stored: one a fault and generator, beside what the base model had."""
+    base = {row["base model"]: row for row in told if row["policy"] == "base"}
+    rows = []
+    for row in told:
+        if row["policy"] == "base":
+            continue
+        before, harm = base[row["base model"]], row["harm"]
+        rows.append(
+            {
+                "base model": row["base model"],
+                "control points": row["control points"],
+                "alignment before": round(before["alignment"], 1),
+                "alignment": round(row["alignment"], 1),
+                "best inside segments": round(row["best inside segments"], 1),
+                "M_J before": round(before["M_J"], 1),
+                "M_J change": [round(x, 1) + 0.0 for x in row["M_J change"]],
+                "worse clips": len(harm["harmed"]),
+                "worst": round(100 * harm["worst"], 1) + 0.0,
+                "tail": round(100 * harm["tail"], 1) + 0.0,
+                "harmed": [[clip, round(100 * change, 1)] for clip, change in harm["harmed"]],
+            }
+        )
+    return {"set": name, "part": told[0]["set"], "masks": "binary", "clips": told[0]["clips"], "rows": rows}
+
+
+def pooled(sets: Sequence[dict[str, Any]], faults: Sequence[str], generator: str) -> dict[str, float]:
+    """Over all clips of all sets: means weighted by clips, and harm."""
+    rows = [
+        (one["clips"], row)
+        for one in sets
+        for row in one["rows"]
+        if row["base model"] in faults and row["control points"] == generator
+    ]
+    clips = sum(n for n, _ in rows)
+
+    def mean(value: Any) -> float:
+        return float(sum(n * value(row) for n, row in rows) / clips)
+
+    before, after = mean(lambda r: r["alignment before"]), mean(lambda r: r["alignment"])
+    room = mean(lambda r: max(r["best inside segments"], r["alignment before"])) - before
+    worse = sum(row["worse clips"] for _, row in rows)
+    return {
+        "clips": clips,
+        "before": before,
+        "after": after,
+        "recovered": 100 * (after - before) / room if room > 0.5 else float("nan"),
+        "M_J": mean(lambda r: r["M_J before"]),
+        "change": mean(lambda r: r["M_J change"][0]),
+        "worse": worse,
+        "worst": min(row["worst"] for _, row in rows),
+    }
+
+
+def table(sets: Sequence[dict[str, Any]], generators: Sequence[str]) -> Iterator[str]:
+    """Every fault over all sets."""
+    yield "| base model | control points | alignment | recovered | M_J | change | worse | worst |"
+    yield "|---|---|---|---|---|---|---|---|"
+    faults = list(dict.fromkeys(row["base model"] for one in sets for row in one["rows"]))
+    groups = [(fault, [fault]) for fault in faults]
+    groups.append(("all unmodelled", [f for f in faults if f.partition(":")[0] in UNMODELLED]))
+    groups.append(("all", faults))
+    for name, of in groups:
+        for generator in generators:
+            p = pooled(sets, of, generator)
+            low, high = wilson(int(p["worse"]), int(p["clips"]))
+            recovered = "" if p["recovered"] != p["recovered"] else f"{p['recovered']:.0f} %"
+            yield (
+                f"| {name} | {generator} | {p['before']:.1f} -> {p['after']:.1f} | {recovered} | {p['M_J']:.1f} | "
+                f"{p['change']:+.1f} | {p['worse']:.0f} of {p['clips']:.0f} [{100 * low:.0f}, {100 * high:.0f} %] | {p['worst']:+.1f} |"
+            )
+
+
+def by_set(sets: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Every set: perfect masks, what was recovered of the modelled faults, and harm over all faults."""
+    yield "| set | clips | control points | perfect M_J | recovered of lag, linger, early, flicker | M_J, all faults | worse, all faults | worst |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for one in sets:
+        faults = list(dict.fromkeys(row["base model"] for row in one["rows"]))
+        for generator in GENERATORS:
+            every, perfect = pooled([one], faults, generator), pooled([one], ["perfect"], generator)
+            modelled = pooled([one], EACH[:5], generator)
+            recovered = "" if modelled["recovered"] != modelled["recovered"] else f"{modelled['recovered']:.0f} %"
+            yield (
+                f"| {one['set']} | {one['clips']} | {generator} | {perfect['change']:+.1f} | {recovered} | {every['change']:+.1f} | "
+                f"{every['worse']:.0f} of {every['clips']:.0f} | {every['worst']:+.1f} |"
+            )
+
+
+def main(given: Sequence[str]) -> None:
+    sets = []
+    for text in given:
+        name, _, folder = text.partition("=")
+        sets.append(compact(name, json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))))
+    stored = json.loads(RESULTS.read_text(encoding="utf-8")) | {"sets": sets}
+    RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    rows = [(one["clips"], row) for one in sets for row in one["rows"]]
+    perfect = min(row["M_J change"][0] for _, row in rows if row["base model"] == "perfect")
+    print(
+        f"On {sum(one['clips'] for one in sets)} held-out clips (binary masks, {len(sets)} sets), perfect masks changed by "
+        f"{perfect:+.1f} points of M_J, and {sum(r['worse clips'] for _, r in rows)} of {sum(n for n, _ in rows)} refined "
+        f"clips over all simulated faults lost more than a point (worst: {min(r['worst'] for _, r in rows):+.1f}).\n"
+    )
+    print("\n".join([*by_set(sets), "", *table(sets, GENERATORS[:2]), ""]))
+    for one in sets:
+        for row in one["rows"]:
+            for clip, change in row["harmed"]:
+                print(f"| {clip} | {row['base model']} | {row['control points']} | {change:+.1f} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
