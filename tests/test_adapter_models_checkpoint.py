@@ -78,6 +78,11 @@ def one_catalogue():
     catalogue.catalogue = original
 
 
+def test_every_file_of_a_model_holds_its_mark() -> None:
+    """So where a mark is missing, the model need not be compared."""
+    assert [v.name for v in catalogue.catalogue() if v.marks and not v.is_marked(v.expected({}))] == []
+
+
 @pytest.mark.parametrize(
     ("make", "fits"),
     [

@@ -72,8 +72,12 @@ def inspect(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """
     from ..weights import catalogue
 
-    fits = [variant.fit(state) for variant in catalogue.catalogue()]
+    known = catalogue.catalogue()
+    likely = [variant for variant in known if variant.is_marked(state) or not variant.marks]  # a mark is in every file
+    fits = [variant.fit(state) for variant in likely]
     exact = [fit for fit in fits if fit.exact]
+    if not exact:
+        fits += [variant.fit(state) for variant in known if variant not in likely]
     nearest = min(fits, key=lambda fit: (-fit.shared, fit.distance))
     return {
         "entries": len(state),
