@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from fuzz.mutations import change_value
 from media_clips import tone, write_clip
 from PIL import Image
 
@@ -22,6 +25,9 @@ from coprop_plugin.structures import Prediction
 LABELS = np.zeros((4, 12, 24), np.int16)
 LABELS[0, 2:6, 3:9], LABELS[1, 3:7, 4:10], LABELS[1, 8:, 15:], LABELS[3, :2, :2] = 2, 2, 5, 5
 TWO = Prediction.from_labels(LABELS, class_ids=(2, 5))
+
+
+RUNS = {"size": [12, 24], "counts": [288]}
 
 
 def maps(prediction: Prediction) -> np.ndarray:
@@ -80,8 +86,25 @@ def test_data_sets_of_others(tmp_path: Path) -> None:
         ([{"image_id": 0, "segmentation": {"size": [12, 24], "counts": "zzzzzzzz"}}], "no run lengths of COCO"),
         ([{"image_id": 0, "segmentation": {"size": [12, 24], "counts": [1, 2]}}], "the runs do not fill the picture"),
         ([{"image_id": 0, "segmentation": {"size": [10**6, 10**6], "counts": "0"}}], "at most"),
-        ([{"image_id": -1, "segmentation": {"size": [12, 24], "counts": "0"}}], "whole numbers"),
+        ([{"image_id": -1, "segmentation": {"size": [12, 24], "counts": "0"}}], "image_id is a whole number"),
         ([], "holds no frames"),
+        ([{"image_id": 0, "segmentation": RUNS, "score": [1]}], r"\[0\]\.score is a number; got a list of 1"),
+        ([{"image_id": 0, "segmentation": {"size": [[12], 24], "counts": "0"}}], "segmentation is"),
+        ([{"image_id": 0, "segmentation": {"size": [12, 24], "counts": [512.5, -224.5]}}], "segmentation is"),
+        ([{"image_id": [0], "segmentation": RUNS}], "image_id is"),
+        (
+            {"annotations": [{"image_id": 5, "segmentation": RUNS}], "images": [{"id": 1}]},
+            "the image 5, and there is none",
+        ),
+        ({"annotations": [], "images": [{"id": {}}]}, r"images\[0\]\.id is"),
+        ({"annotations": [{"video_id": 1, "segmentations": 5}]}, "segmentations is"),
+        ([{"image_id": 0, "segmentation": RUNS}, {"image_id": 0, "segmentation": [[1e9, 1, 2, 3, 4, 5]]}], "far off"),
+        (
+            [{"image_id": 0, "segmentation": RUNS}, {"image_id": 0, "segmentation": [[1, 2, 3, 4, 5, 6, 7]]}],
+            "three points",
+        ),
+        ([{"image_id": 0, "segmentation": RUNS}, {"image_id": 0, "segmentation": [[1, 2]]}], "segmentation is"),
+        ([{"image_id": 0, "segmentation": RUNS}, {"image_id": 0, "segmentation": []}], "segmentation is"),
     ],
 )
 def test_json_that_is_no_masks(tmp_path: Path, data: object, told: str) -> None:
@@ -162,3 +185,19 @@ def test_refine_takes_and_writes_them(tmp_path: Path) -> None:
     tree = objects_tree(tmp_path / "tree")
     arguments = ["refine", str(video), "--masks", str(tree), "--classes", "objects", *common, "-o", str(tmp_path / "o")]
     assert main(arguments) == 0 and cp.read_prediction(tmp_path / "o").class_ids == (1, 2)
+
+
+def test_changed_json_of_masks_is_a_named_error_or_masks(tmp_path: Path) -> None:
+    """Whatever value stands anywhere, polygons included: the library below crashes on some."""
+    pytest.importorskip("pycocotools")
+    polygon = {"image_id": 1, "category_id": 2, "segmentation": [[1, 1, 9, 1, 9, 9]], "score": 0.5}
+    images = [{"id": k, "file_name": f"{k}.jpg", "height": 12, "width": 24} for k in (0, 1)]
+    good = json.dumps(
+        {"images": images, "annotations": [{"image_id": 0, "category_id": 5, "segmentation": RUNS}, polygon]}
+    )
+    (tmp_path / "m.json").write_text(good)
+    assert maps(cp.read_prediction(tmp_path / "m.json")).any()
+    for number in range(400):
+        (tmp_path / "m.json").write_bytes(change_value(good.encode(), random.Random(number)) or b"")
+        with contextlib.suppress(CoPropError):
+            maps(cp.read_prediction(tmp_path / "m.json", classes=(2, 5)))

@@ -12,11 +12,41 @@ import numpy as np
 
 from ..errors import MissingExtra, PredictionError
 from ..files import atomic_write, read_json
+from ..files.schema import Either, Form, ListOf, Maybe, Number, Record, Text, Whole
 from ..media.images import MAX_PIXELS
 from ..structures import FrameStack, Prediction
-from .label_values import LabelValues
+from .label_values import MAX_VALUE, LabelValues
 
 LIMIT_BYTES = 1 << 30
+_ID = Either((Whole(0), Text(most=1000)))
+_SIDE = Whole(1, MAX_PIXELS)
+_RUN = Whole(0, MAX_PIXELS)
+_RUNS = Record(
+    needed={"size": ListOf(_SIDE, 2, 2), "counts": Either((Text(most=LIMIT_BYTES), ListOf(_RUN)))}, others=True
+)
+_SEGMENTATION = Maybe(
+    Either((_RUNS, ListOf(ListOf(Number(), 6), 1)))
+)  # run lengths, or polygons of three points or more
+_ANNOTATION = Record(
+    free={
+        "image_id": _ID,
+        "video_id": _ID,
+        "category_id": Whole(0, MAX_VALUE),
+        "score": Number(),
+        "segmentation": _SEGMENTATION,
+        "segmentations": Maybe(ListOf(_SEGMENTATION)),
+    },
+    others=True,
+)
+_SIDES: dict[str, Form] = {"height": _SIDE, "width": _SIDE}
+_IMAGE = Record(needed={"id": _ID}, free={"file_name": Text(), **_SIDES}, others=True)
+_VIDEO = Record(needed={"id": _ID}, free={"name": Text(), "file_names": ListOf(Text()), **_SIDES}, others=True)
+_DATA_SET = Record(
+    needed={"annotations": ListOf(_ANNOTATION)}, free={"images": ListOf(_IMAGE), "videos": ListOf(_VIDEO)}, others=True
+)
+_FAR = (
+    8  # sides of the picture that a polygon may reach beyond it; the library draws each step there, and crashes far off
+)
 
 
 @dataclass(frozen=True)
@@ -59,12 +89,13 @@ def read_coco(path: Path, *, values: LabelValues, clip_id: str | None, objects: 
 
 def _frames(data: Any, path: Path, clip_id: str | None, values: LabelValues, *, objects: bool) -> list[list[_Piece]]:
     """The objects of each frame."""
-    annotations = data.get("annotations") if isinstance(data, Mapping) else data
-    if not isinstance(annotations, list) or not all(isinstance(row, Mapping) for row in annotations):
+    form = _DATA_SET if isinstance(data, Mapping) else ListOf(_ANNOTATION)
+    if fault := next(form.faults(data, ""), None):
         raise PredictionError(
             f"{path}: is JSON, but neither COCO nor YouTube-VIS: these are a list of results with 'segmentation' or "
-            "'segmentations', or a mapping with 'annotations'."
+            f"'segmentations', or a mapping with 'annotations'. Here {fault}."
         )
+    annotations = data["annotations"] if isinstance(data, Mapping) else data
     binary = len(values.class_ids) == 1 and not values.own
 
     def value(row: Mapping[str, Any], index: int) -> int:
@@ -83,7 +114,11 @@ def _frames(data: Any, path: Path, clip_id: str | None, values: LabelValues, *, 
         frames = [[] for _ in order]
         ranks: dict[Any, int] = {}
         for row in annotations:
-            t = order[row.get("image_id")]
+            if row.get("image_id") not in order:
+                raise PredictionError(
+                    f"{path}: an annotation names the image {row.get('image_id')!r}, and there is none."
+                )
+            t = order[row["image_id"]]
             ranks[t] = ranks.get(t, 0) + 1
             frames[t].append(_Piece(value(row, ranks[t]), float(row.get("score", 1.0)), row.get("segmentation")))
     if not frames:
@@ -159,9 +194,13 @@ def decoded(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
     masks = _library()
     try:
         if isinstance(segmentation, list):
+            _check_polygons(segmentation, size)
             segmentation = masks.merge(masks.frPyObjects(segmentation, *size))
         elif isinstance(segmentation.get("counts"), list):
-            if sum(segmentation["counts"]) != size[0] * size[1]:
+            if (
+                not all(_RUN.fits(run) for run in segmentation["counts"])
+                or sum(segmentation["counts"]) != size[0] * size[1]
+            ):
                 raise ValueError("the runs do not fill the picture")
             segmentation = masks.frPyObjects(segmentation, *size)
         else:
@@ -171,6 +210,16 @@ def decoded(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
         return np.asarray(masks.decode(segmentation), bool)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, UnicodeError) as error:
         raise PredictionError(f"{where}: no run lengths of COCO ({error}).") from error
+
+
+def _check_polygons(polygons: Sequence[Any], size: tuple[int, int]) -> None:
+    """Raise a ``ValueError`` unless these are polygons near the picture: on others the library crashes, or draws nothing."""
+    near = Number(-_FAR * max(size), _FAR * max(size))
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 or not all(map(near.fits, polygon)):
+            raise ValueError("a polygon is a list of x, y of three points or more, none of them far off the picture")
+    if not polygons:
+        raise ValueError("a list without polygons")
 
 
 def _check_runs(packed: bytes, pixels: int) -> None:
