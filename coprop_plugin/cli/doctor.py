@@ -22,7 +22,7 @@ HELP = "Versions, torch build, GPU, decoders, owners of cv2 and mmcv, cache fold
 EXAMPLES = "  coprop doctor\n  coprop doctor --json"
 PACKAGES = (
     "coprop-plugin torch torchvision numpy scipy mmengine mmsegmentation mmcv mmcv-lite transformers opencv-python "
-    "opencv-python-headless av decord soundfile pillow safetensors rich jinja2 ray openai"
+    "opencv-python-headless av decord soundfile pillow safetensors rich jinja2 ray openai rf-cutie timm"
 ).split()
 
 
