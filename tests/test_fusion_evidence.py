@@ -11,8 +11,10 @@ import scenes
 import coprop_plugin as cp
 from coprop_plugin.audio.tags import Tags
 from coprop_plugin.errors import CoPropError
-from coprop_plugin.fusion.evidence import MAX_RATIO, EarWeights, likelihood_ratio, sounds_of, witness
+from coprop_plugin.fusion.evidence import MAX_RATIO, EarWeights, Witness, likelihood_ratio, sounds_of, witness
+from coprop_plugin.fusion.objects import objects_of
 from coprop_plugin.fusion.states import Heard, read_states
+from coprop_plugin.propagators.flow import Flow
 
 NAMES = {1: "dog", 2: "cat"}
 T = len(scenes.STATES)
@@ -25,7 +27,7 @@ class Ear:
         self.labels, self.heard = tuple(labels), heard
 
     def tags(self, clip: cp.Clip) -> Tags:
-        return Tags(self.labels, clip.time_base.sound_window_s, np.where(self.heard, 4.0, -9.0).astype(np.float32))
+        return Tags(self.labels, clip.time_base.sound_window_s, np.where(self.heard, 4.0, -20.0).astype(np.float32))
 
 
 def named(states: np.ndarray) -> cp.Prediction:
@@ -96,3 +98,25 @@ def test_the_report_has_a_lane_of_what_was_heard() -> None:
     result = refined(scenes.STATES, Ear(["Dog"], scenes.STATES[:, :1]))
     assert list(result.heard) == ["dog"] and result.heard["dog"].shape == (T,)
     assert "heard: dog" in result.report() and "heard:" not in refined(scenes.STATES, "off").report()
+
+
+class Pictures:
+    """Sees the same class of ImageNet in every crop."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def crop_logits(self, frame: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(1000) == self.index, 20.0, 0.0)[None].repeat(len(masks), axis=0)
+
+
+@pytest.mark.parametrize(("label", "known"), [("Bark", True), ("Meow", False)])
+def test_binary_objects_are_known_by_picture_if_that_is_heard_somewhere(label: str, known: bool) -> None:
+    clip, base = scenes.clip(), scenes.prediction(scenes.STATES, binary=True)
+    objects = objects_of(clip, base, Flow())
+    ear = Ear([label], scenes.STATES[:, :1])
+    asked = Witness(ear, True, pictures=Pictures(207)).ask(clip, base, objects)  # type: ignore[arg-type]
+    assert all(bool(names) == known for names in asked.sounds) and asked.ratio.any() == known
+    unheard = Witness(Ear([label], np.zeros((T, 1), bool)), True, pictures=Pictures(207))  # type: ignore[arg-type]
+    assert not unheard.ask(clip, base, objects).ratio.any()
+    assert not Witness(ear).ask(clip, base, objects).ratio.any()

@@ -73,6 +73,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         beliefs: what is held of models and control points beforehand, or some of it by name.
         evidence: who hears what sounds, and is asked about every object whose class it knows: ``yamnet`` (an installed
             package), or an object with ``tags(clip)``; ``off`` asks nobody.
+        look: ask about the objects of binary masks too, told by their pictures (an installed package of ImageNet's classes).
 
     Raises:
         CoPropError: an option out of its range, a belief that there is not, or an ear that is not installed.
@@ -85,6 +86,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         max_shift_s: float = 3.0,
         beliefs: Beliefs | Mapping[str, float] = FITTED,
         evidence: str | Hearing = "off",
+        look: bool = False,
     ) -> None:
         if not 0 <= max_harm <= 0.5:
             raise CoPropError(f"consensus takes max_harm from 0 (never edit) to 0.5, got {max_harm}.")
@@ -92,7 +94,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
             raise CoPropError(f"consensus takes max_shift_s from 0 to {MAX_SHIFT_S:g} seconds, got {max_shift_s}.")
         self.max_harm, self.max_shift_s = max_harm, max_shift_s
         self.beliefs = beliefs if isinstance(beliefs, Beliefs) else Beliefs.named(beliefs)
-        self._witness = witness(evidence)
+        self._witness = witness(evidence, look=look)
 
     def plan(
         self, clip: Clip, base: Prediction, points: ControlPoints, segments: tuple[Segment, ...], propagator: Propagator

@@ -2,8 +2,8 @@
 
 An ear tags the sound with classes. An object of a semantic prediction is known by its class's name (AVSBench's words by
 the table of :mod:`coprop_plugin.audio.tags`, else AudioSet's own, else the table of what can be heard and seen); one of
-a binary prediction by what its picture shows, where ImageNet's classes tell surely enough. Of an object that the ear does
-not know it says nothing.
+a binary prediction, where that is wanted, by what its picture shows: if ImageNet's classes tell surely enough, and if that is
+heard somewhere in the clip. Of an object that the ear does not know it says nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ YAMNET, OFF = "yamnet", "off"
 HOP_S = 0.48  # between YAMNet's patches
 PICTURES = 3  # of an object are looked at, the largest
 SEEN_FROM = 0.6  # of a kind's probability: an object surely shows it
+HEARD_FROM = 0.85  # nats: a kind read from a picture is heard so surely somewhere, or the picture may be misread
 MAX_RATIO = 2.5  # nats that one frame may say
+
+
+NOT_LOOKED = "binary masks name no classes, so the ear was not asked (consensus:look=True tells them by their pictures)"
 
 
 class Hearing(Protocol):
@@ -106,17 +110,21 @@ class Witness:
 
     Args:
         ear: what listens.
+        look: tell the objects of a binary prediction by their pictures; else the ear is not asked about them.
         weights: of the likelihood ratios.
-        pictures: tells what an object of a binary prediction shows; loaded from the installed package when first asked.
+        pictures: tells what a picture shows; loaded from the installed package when first asked.
     """
 
     ear: Hearing
+    look: bool = False
     weights: EarWeights = FITTED
     pictures: ImageNetClasses | None = field(default=None, repr=False)
 
     def ask(self, clip: Clip, base: Prediction, objects: Objects) -> Evidence:
         """The evidence for each object."""
         count, note = objects.present.shape[1], ""
+        if base.binary and not self.look:
+            return Evidence(((),) * count, np.zeros(objects.present.shape), NOT_LOOKED)
         if base.binary:
             sounds, note = self._by_picture(clip, objects)
         else:
@@ -129,9 +137,11 @@ class Witness:
         known, ratio = [], np.zeros(objects.present.shape)
         for c, names in enumerate(sounds):
             columns = [place[name.casefold()] for name in names if name.casefold() in place]
+            told = likelihood_ratio(logits[:, columns].max(axis=1), self.weights) if columns else np.zeros(len(logits))
+            if base.binary and told.max() < HEARD_FROM:
+                columns, told = [], np.zeros(len(logits))
             known.append(tuple(tags.labels[i] for i in columns))
-            if columns:
-                ratio[:, c] = likelihood_ratio(logits[:, columns].max(axis=1), self.weights)
+            ratio[:, c] = told
         return Evidence(tuple(known), ratio, note)
 
     def _by_picture(self, clip: Clip, objects: Objects) -> tuple[tuple[tuple[str, ...], ...], str]:
@@ -159,8 +169,8 @@ class Witness:
         return max(narrowest(sure), key=lambda kind: float(kind.chance(chances)), default=None)
 
 
-def witness(evidence: str | Hearing) -> Witness | None:
-    """Of the option ``evidence``: ``off``, ``yamnet``, or an ear.
+def witness(evidence: str | Hearing, *, look: bool = False) -> Witness | None:
+    """Of the options ``evidence`` (``off``, ``yamnet``, or an ear) and ``look``.
 
     Raises:
         CoPropError: another word, or YAMNet's package is not installed.
@@ -169,9 +179,9 @@ def witness(evidence: str | Hearing) -> Witness | None:
         if evidence == OFF:
             return None
         if evidence == YAMNET:
-            return Witness(InstalledYamNet())
+            return Witness(InstalledYamNet(), look)
     elif callable(getattr(evidence, "tags", None)):
-        return Witness(evidence)
+        return Witness(evidence, look)
     raise CoPropError(
         f"consensus takes evidence={OFF}, evidence={YAMNET}, or an object with tags(clip); got {evidence!r}."
     )
