@@ -158,3 +158,15 @@ def test_real_model_output_on_composed_clips(data: Path, tmp_path: Path, name: s
     silent = np.array([not truth.label_map(t).any() for t in range(clip.num_frames)])
     if name == "o2_car_5s":
         assert silent.any()
+
+
+def test_a_run_without_a_network_or_a_score_does_without_torch(example: tuple[Path, str], tmp_path: Path) -> None:
+    """Its import takes longer than refining a short clip."""
+    folder, classes = example
+    command = ["refine", str(folder / "video.mp4"), "--masks", str(folder / "preds"), "--classes", classes]
+    command += ["--control-points", "changepoint", "-o", str(tmp_path / "out")]
+    run = f"import sys; from coprop_plugin.cli.main import main; code = main({command!r}); "
+    done = subprocess.run(
+        [sys.executable, "-c", run + "sys.exit(code or 'torch' in sys.modules)"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

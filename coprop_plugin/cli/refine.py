@@ -52,13 +52,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..adapters.base import Adapter
-    from ..metrics.table import protocols
     from ..report.folder import save
     from ..store import check_output, check_storable
 
     # What can be refused is refused before the work begins.
     check_output(args.out)
-    protocols(args.protocol or PROTOCOLS)
+    if args.truth or args.protocol:
+        from ..metrics.table import protocols  # imports torch: what is not scored does without
+
+        protocols(args.protocol or PROTOCOLS)
     clip = options.clip_of(args)
     base = options.base_of(args, clip)
     check_storable(base.class_ids)

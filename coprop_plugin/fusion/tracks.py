@@ -15,7 +15,6 @@ from itertools import combinations, pairwise
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import linear_sum_assignment
 
 from ..masks.areas import min_area_px
 from ..masks.probability import probabilities
@@ -203,6 +202,8 @@ def _scores(
 
 def _owners(scores: np.ndarray) -> dict[int, int]:
     """Piece -> the track that it continues; pieces that are none's are left out."""
+    from scipy.optimize import linear_sum_assignment  # costs a second to import; one object needs none
+
     rows, columns = linear_sum_assignment(-scores)
     return {int(i): int(k) for i, k in zip(rows, columns, strict=True) if scores[i, k] >= SAME_TRACK}
 

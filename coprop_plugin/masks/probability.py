@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 
 from ..structures import Prediction
 from ..structures.prediction import Kind
+
+if TYPE_CHECKING:
+    import torch
 
 
 def probabilities(prediction: Prediction, t: int) -> np.ndarray:
@@ -42,15 +46,21 @@ def foreground_probability(scores: np.ndarray, kind: Kind) -> np.ndarray:
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """``float32 -> float32`` of any shape. NaN stays NaN."""
+    import torch  # here: masks that are no logits do without it, and its import takes seconds
+
     return torch.sigmoid(tensor(logits)).numpy()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """``(C, ...) float32 -> float32`` over the first axis."""
+    import torch
+
     return torch.softmax(tensor(logits), dim=0).numpy()
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
     """The array as a float32 tensor, sharing its memory where it may be written to."""
+    import torch
+
     array = np.ascontiguousarray(array, np.float32)
     return torch.from_numpy(array if array.flags.writeable else array.copy())

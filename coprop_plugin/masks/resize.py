@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch.nn.functional
 
 from .probability import tensor
 
@@ -23,6 +22,8 @@ def bilinear(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """``(C, h, w) float32`` at ``(H, W)``, corners not aligned (torch's default, published models' rule)."""
     if scores.shape[1:] == tuple(size):
         return scores
+    import torch.nn.functional
+
     resized = torch.nn.functional.interpolate(
         tensor(scores)[None], size=tuple(size), mode="bilinear", align_corners=False
     )

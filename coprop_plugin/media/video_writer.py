@@ -18,6 +18,7 @@ from ..files import atomic_write
 from ..structures import Sound
 
 CRF = 20  # visually near the source
+PRESET = "veryfast"  # a third of the time of x264's own choice, for files a little larger
 LOWEST_RATE_HZ = 10  # players stumble over fewer frames a second: each is repeated until there are as many
 SOUND_BITS_PER_S = 160_000
 FALLBACK_RATE_HZ = 48000  # for sound at a rate that aac does not have
@@ -96,7 +97,7 @@ class _PictureTrack:
         self._pad = ((0, height - shape[0]), (0, width - shape[1]), (0, 0))
         self._container, self._time_base, self._next = container, 1 / rate_hz, 0
         self._converter = VideoReformatter()
-        self._stream = container.add_stream("libx264", rate=rate_hz, options={"crf": str(CRF)})
+        self._stream = container.add_stream("libx264", rate=rate_hz, options={"crf": str(CRF), "preset": PRESET})
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.colorspace = _BT601
         self._stream.codec_context.time_base = self._time_base

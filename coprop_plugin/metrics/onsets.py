@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..errors import CoPropError
 from ..masks.areas import MIN_AREA_SHARE, class_areas, min_area_px
@@ -31,6 +30,8 @@ def events(sets: Sequence[frozenset[int]], class_id: int) -> dict[str, list[int]
 def paired(predicted: Sequence[int], true: Sequence[int], *, within_frames: int) -> list[int]:
     """Predicted minus true frame of each pair (positive: too late)."""
     difference = np.subtract.outer(np.array(predicted, int), np.array(true, int))
+    from scipy.optimize import linear_sum_assignment  # costs a second to import, and most runs score nothing
+
     rows, columns = linear_sum_assignment(np.minimum(np.abs(difference), within_frames + 1))
     return [int(d) for d in difference[rows, columns] if abs(d) <= within_frames]
 

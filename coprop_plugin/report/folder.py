@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import unknown_name
-from ..metrics.compare import score_rows
 from ..store import check_output, write_result
 from ..store.coco import write_coco, write_youtube_vis
 from ..store.manifest import versions
@@ -143,5 +142,7 @@ def report(
 def _rows(result: Result, clip: Clip, truth: Prediction | None) -> list[dict[str, Any]]:
     if truth is None:
         return []
+    from ..metrics.compare import score_rows  # imports torch: what is not scored does without
+
     base = result.base if result.base_frames is None else None
     return score_rows(base, result.prediction, truth, video_id=clip.clip_id, control_points=result.control_points)

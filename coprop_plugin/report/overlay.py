@@ -23,8 +23,9 @@ OPACITY = 0.45
 EDGE_S = 2e-3  # a frame that begins with a window belongs to it
 PLAY_HEAD_HZ = 10  # frames are repeated so often that the play head moves smoothly
 PANEL_HEIGHT_PX = (240, 720)
-MAX_WIDTH_PX = 1280  # of all panels side by side
-MAX_PICTURES_HZ = 30
+MAX_WIDTH_PX = 960  # of all panels side by side; encoding takes most of the time of a refined clip
+MAX_PICTURES_HZ = 15
+MOST_SHOWN = 1 << 12  # frames of a video that are counted in a window
 
 
 def overlay(
@@ -56,28 +57,45 @@ def overlay(
             f"an overlay takes a frame (H, W, 3) uint8 and labels (H, W), got {frame.dtype} {frame.shape} "
             f"and {labels.shape}."
         )
-    labels = nearest(labels, frame.shape[:2]).astype(np.int16)
-    present = [int(label) for label in np.unique(labels) if label > 0]
-    colours = class_colours(present) if colours is None else colours
-    if missing := [label for label in present if label not in colours]:
-        raise CoPropError(f"no colour for the labels {missing}; colours are given for {sorted(colours)}.")
-    picture = frame.copy()
-    for label, colour in [*((label, colours[label]) for label in present), (-1, IGNORED_COLOUR)]:
-        inside = labels == label
-        picture[inside] = (1 - opacity) * frame[inside] + opacity * np.array(colour)
-    width_px = contour_px or max(1, round(min(labels.shape) / 200))
-    _draw_contours(picture, np.maximum(labels, 0), {label: colours[label] for label in present}, width_px)
-    return picture
+    return _Paint(labels, frame.shape[:2], colours=colours, opacity=opacity, contour_px=contour_px)(frame)
 
 
-def _draw_contours(picture: np.ndarray, labels: np.ndarray, colours: Mapping[int, RGB], width_px: int) -> None:
-    """Contours inside the masks and a dark line around them, in place."""
-    kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
-    edge = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
-    outside = edge & (labels == 0)
-    picture[outside] = picture[outside] // 3
-    for label, colour in colours.items():
-        picture[edge & (labels == label)] = colour
+class _Paint:
+    """The masks of one frame at the size of its pictures, worked out once, painted over as many as show it."""
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        size: tuple[int, int],
+        *,
+        colours: Mapping[int, RGB] | None,
+        opacity: float = OPACITY,
+        contour_px: int | None = None,
+    ) -> None:
+        labels = nearest(labels, size).astype(np.int16)
+        present = [int(label) for label in np.unique(labels) if label > 0]
+        colours = class_colours(present) if colours is None else colours
+        if missing := [label for label in present if label not in colours]:
+            raise CoPropError(f"no colour for the labels {missing}; colours are given for {sorted(colours)}.")
+        flat, self.opacity = labels.reshape(-1), opacity
+        shown = [*((label, colours[label]) for label in present), (-1, IGNORED_COLOUR)]
+        self._tints = [(np.flatnonzero(flat == label), np.array(colour)) for label, colour in shown]
+        # Contours lie inside the masks, a dark line around them.
+        width_px = contour_px or max(1, round(min(labels.shape) / 200))
+        kernel, positive = np.ones((2 * width_px + 1,) * 2, np.uint8), np.maximum(labels, 0)
+        edge = (cv2.dilate(positive, kernel) != cv2.erode(positive, kernel)).reshape(-1)
+        self._outside = np.flatnonzero(edge & (positive.reshape(-1) == 0))
+        self._contours = [(np.flatnonzero(edge & (flat == label)), colours[label]) for label in present]
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        picture = frame.copy()
+        pixels = picture.reshape(-1, 3)
+        for inside, colour in self._tints:
+            pixels[inside] = (1 - self.opacity) * pixels[inside] + self.opacity * colour
+        pixels[self._outside] //= 3
+        for inside, own in self._contours:
+            pixels[inside] = own
+        return picture
 
 
 def overlay_frames(
@@ -145,11 +163,12 @@ def overlay_panels(
     total_px = width_px * len(roles) + 4 * (len(roles) - 1)
     strip = None if control_points is None else _marked_strip(clip, control_points, total_px)
     names = [caption(name, width_px=width_px, height_px=24, theme=DARK) for name in roles] if len(roles) > 1 else []
+    shown = _shown_in_window(clip)
     for t in range(clip.num_frames):
-        labels = [p.label_map(t) for p in roles.values()]
-        for i, frame in enumerate(_shown_during(clip, t, held)):
+        paints = [_Paint(p.label_map(t), (height_px, width_px), colours=colours) for p in roles.values()]
+        for i, frame in enumerate(_shown_during(clip, t, held=held, shown=shown)):
             small = fit(frame, (height_px, width_px))
-            panels = [overlay(small, shown, colours=colours) for shown in labels]
+            panels = [paint(small) for paint in paints]
             rows = [beside(row, gap_px=4, theme=DARK) for row in (names, panels) if row]
             if strip is not None:
                 played = strip.copy()
@@ -162,8 +181,12 @@ def pictures_a_frame(clip: Clip, *, least_hz: float) -> int:
     """How many pictures stand for a frame of the clip: as many as the video shows meanwhile, at most MAX_PICTURES_HZ."""
     rate_hz = float(clip.time_base.sampling.rate_hz)
     most = max(1, int(MAX_PICTURES_HZ / rate_hz))
-    shown = 0 if clip.between is None else sum(1 for _ in islice(_window(clip, 0), most))
-    return max(1, shown, math.ceil(least_hz / rate_hz))
+    return max(1, min(_shown_in_window(clip), most), math.ceil(least_hz / rate_hz))
+
+
+def _shown_in_window(clip: Clip) -> int:
+    """How many of its frames the video shows while one frame of the clip is heard; 0: only the clip's own are known."""
+    return 0 if clip.between is None else sum(1 for _ in islice(_window(clip, 0), MOST_SHOWN))
 
 
 def _window(clip: Clip, t: int) -> Iterator[np.ndarray]:
@@ -172,12 +195,15 @@ def _window(clip: Clip, t: int) -> Iterator[np.ndarray]:
     return iter(()) if clip.between is None else iter(clip.between(start_s - EDGE_S, stop_s - EDGE_S))
 
 
-def _shown_during(clip: Clip, t: int, held: int) -> Iterator[np.ndarray]:
-    """``held`` pictures: the video's frames in order, the last one as long as it takes; else the clip's own frame."""
+def _shown_during(clip: Clip, t: int, *, held: int, shown: int) -> Iterator[np.ndarray]:
+    """``held`` pictures: of the video's ``shown`` frames, evenly, the last one as long as it takes; else the clip's own."""
     frame: np.ndarray | None = None
-    following = _window(clip, t)
-    for _ in range(held):
-        frame = next(following, frame)
+    following, taken = _window(clip, t), 0
+    for i in range(held):
+        wanted = i * shown // held + 1 if shown > held else i + 1
+        for newer in islice(following, wanted - taken):
+            frame = newer
+        taken = wanted
         yield clip.frames[t] if frame is None else frame
 
 
