@@ -120,6 +120,17 @@ def test_sound_alone_is_the_sound_of_the_clip(library: Library) -> None:
         assert told == [tuple(piece) for s in heard.sources for piece in s.intervals_s.tolist()]
 
 
+def test_more_variety_is_another_sound_with_its_own_truth(library: Library) -> None:
+    usual, wide, again = (make_object_sound(library, 3, split="train", variety=v) for v in ("usual", "wide", "wide"))
+    assert np.array_equal(wide.sound.samples, again.sound.samples)
+    assert [s.class_name for s in wide.sources] == [s.class_name for s in usual.sources]
+    assert not np.array_equal(wide.sound.samples, usual.sound.samples)
+    level = np.sqrt(np.mean(wide.sound.samples**2) / np.mean(usual.sound.samples**2))
+    assert 0.25 < level < 4 and np.abs(wide.sound.samples).max() <= 1
+    with pytest.raises(CoPropError, match="unknown variety"):
+        make_object_sound(library, 0, split="train", variety="some")  # type: ignore[arg-type]
+
+
 def test_truth_is_what_the_recordings_do(library: Library) -> None:
     """Without noise and room the mixture has power inside the stretches that are told, and none outside."""
     quiet = 0

@@ -12,6 +12,7 @@ from PIL import Image
 
 from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.objects.build import build_library, stamp_table
+from coprop_plugin.datasets.objects.further import LEAST_VOICES, Further
 from coprop_plugin.datasets.objects.instruments import _midi
 from coprop_plugin.datasets.objects.library import open_library, read_cutout
 from coprop_plugin.datasets.objects.recordings import RATE_HZ, prepared
@@ -155,6 +156,36 @@ def test_built_of_packages(tmp_path: Path) -> None:
     again = build_library(tmp_path / "lib", stamps=source, backgrounds=folders)  # an older one is replaced
     assert sorted(p.relative_to(again.root) for p in again.root.rglob("*")) == before
     assert not list(tmp_path.glob(".lib-*"))
+
+
+def test_further_sounds_are_of_the_train_part_and_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    source, rng = stamps(tmp_path / "stamps"), np.random.default_rng(1)
+    for name in ("bear-1", "bear-2", "door_slam"):
+        write_bursts(tmp_path / f"effects/{name}.wav", 3, rng)
+    for speaker in ("en", "fr", "xx"):
+        for i in range(LEAST_VOICES if speaker != "xx" else 2):
+            write_bursts(tmp_path / f"talk/{speaker}/deeper/{i}.wav", i + 1, rng)
+    (tmp_path / "talk/icons").mkdir()
+    theme = tmp_path / "walls"
+    theme.mkdir()
+    Image.new("RGB", (800, 600), "green").save(theme / "hill.jpg")
+    plain = build_library(tmp_path / "plain", stamps=source, backgrounds=[theme])
+    further = Further([tmp_path / "effects"], [tmp_path / "talk"])
+    more = build_library(tmp_path / "more", stamps=source, backgrounds=[theme], further=further)
+    for group in ("objects", "voices", "distractors"):
+        splits = [{t.name: t.split for t in library.things[group]} for library in (plain, more)]
+        assert splits[0].items() <= splits[1].items()
+        assert {splits[1][name] for name in splits[1].keys() - splits[0].keys()} <= {"train"}
+    classes = {t.name: t.class_name for t in more.of("objects", "train") if t.name.endswith(("1", "2", "slam"))}
+    assert classes == {
+        "bear (heard)/bear-1": "bear (heard)",
+        "bear (heard)/bear-2": "bear (heard)",
+        "door (heard)/door_slam": "door (heard)",
+    }
+    apart = {t.name for t in plain.things["voices"] if t.split != "train"}
+    assert {t.name for t in more.things["voices"]} == {"en", "fr"} | {f"talk-{name}" for name in {"en", "fr"} - apart}
+    with pytest.raises(CoPropError, match="holds no sound files"):
+        build_library(tmp_path / "none", stamps=source, backgrounds=[theme], further=Further([theme]))
 
 
 def test_what_cannot_be_built(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""``coprop data``: what of a benchmark lies on disk, libraries of real things, and the keyframes of a data set."""
+"""``coprop data``: what of a benchmark lies on disk (``check``), and libraries of real things (``objects``)."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CoPropError
@@ -12,10 +13,9 @@ from .terminal import console, say
 
 if TYPE_CHECKING:
     from ..datasets.check import DatasetCheck, Part
+    from ..datasets.objects.further import Further
 
-HELP = """Check a benchmark on disk, or build and describe a library of real objects and sounds.
-`coprop data keyframes --help`: list the keyframes of a data set instead."""
-SUBJECTS = {"keyframes": "data_keyframes"}
+HELP = "Check a benchmark on disk, or build and describe a library of real objects and sounds."
 EXAMPLES = """\
   coprop data check AVSBench/Single-source
   coprop data check AVSBench --layout avss --json
@@ -26,7 +26,8 @@ EXAMPLES = """\
 check: exit code 0: complete; 1: files are missing; 2: no data set, or a damaged one.
 objects: a library lies in ROOT (objects/CLASS/NAME/{cutout.png,sound*.wav}, distractors/, voices/SPEAKER/, backgrounds/,
 library.json). With --stamps it is built of Debian's packages (make objects fetches them); without, a folder that somebody
-laid out gets its library.json: things without a line are added and split by the stated rule."""
+laid out gets its library.json: things without a line are added and split by the stated rule. --train-… adds sounds to
+train on; the other parts stay as they are."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backgrounds", metavar="DIR", action="append", default=[], help="objects: searched for photographs; repeat"
     )
+    parser.add_argument(
+        "--train-sounds", metavar="DIR", action="append", default=[], help="objects: further sounds to train on; repeat"
+    )
+    parser.add_argument(
+        "--train-voices", metavar="DIR", action="append", default=[], help="objects: a folder a speaker; repeat"
+    )
+    parser.add_argument("--train-soundfont", metavar="FILE", help="objects: its programs that no other split plays")
     parser.add_argument("--json", action="store_true", help="print JSON on stdout instead of a table")
 
 
@@ -59,11 +67,12 @@ def _objects(args: argparse.Namespace) -> int:
             stamps=args.stamps,
             soundfont=args.soundfont,
             backgrounds=args.backgrounds,
+            further=_further(args),
             progress=lambda text: say(f"  {text}", file=sys.stderr),
         )
-    elif args.soundfont or args.backgrounds:
+    elif args.soundfont or args.backgrounds or _further(args):
         raise CoPropError(
-            "--soundfont and --backgrounds go with --stamps DIR; a folder of your own is described as it is."
+            "--soundfont, --backgrounds and --train-… go with --stamps DIR; a folder of your own is described as it is."
         )
     else:
         library = describe_library(args.root)
@@ -75,6 +84,15 @@ def _objects(args: argparse.Namespace) -> int:
         say(f"{group:12s} " + ", ".join(f"{split} {count}" for split, count in splits.items()))
     say(f"{library.root}: {classes} classes")
     return 0
+
+
+def _further(args: argparse.Namespace) -> Further | None:
+    from ..datasets.objects.further import Further
+
+    if not (args.train_sounds or args.train_voices or args.train_soundfont):
+        return None
+    soundfont = Path(args.train_soundfont) if args.train_soundfont else None
+    return Further([*map(Path, args.train_sounds)], [*map(Path, args.train_voices)], soundfont)
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from ..weights.checkpoint import load_into
 
 SCALES_FRAMES = {20: 1.0, 10: 0.5, 4: 0.3}  # windows in which a change is asked for, and the weight of each
 SILENCE_WEIGHT = 0.4
+AVERAGED = 0.99  # of the mean over the steps, whose weights are published: how much of it a step keeps
 SPLICED_SHARE = 0.5
 WEIGHT_DECAY = 0.05
 _MOST_SOURCES = 4  # bits of one clip's states; a spliced clip's come above them
@@ -46,6 +47,30 @@ class HeardBatch:
         return f"sounds {', '.join(map(str, self.items))}"
 
 
+class InTraining(nn.Module):
+    """The network, and the mean of its weights over the steps: calmer than the last step's."""
+
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.average = BoundaryNet(), BoundaryNet()
+        with torch.no_grad():  # changes are rare, silence is rarer than sound
+            self.net.last.bias.copy_(torch.tensor([-4.5, -1.5]))
+        self.average.load_state_dict(self.net.state_dict())
+        self.average.requires_grad_(False)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Let the mean follow what the last step made of the network; called once a step."""
+        steps = int(self.steps)
+        kept = min(AVERAGED, steps / (steps + 9))
+        for mean, new in zip(self.average.parameters(), self.net.parameters(), strict=True):
+            mean.lerp_(new, 1 - kept)
+        self.steps += 1
+
+
 class BoundaryTraining:
     """A :class:`~.trainable.Trainable`: :class:`BoundaryNet` on a source.
 
@@ -68,18 +93,15 @@ class BoundaryTraining:
             raise CoPropError(f"sounds to train on: at least 2, got {source.num_items}.")
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            self.net = BoundaryNet()
-            self.module: nn.Module = self.net
-        with torch.no_grad():  # changes are rare, silence is rarer than sound
-            self.net.last.bias.copy_(torch.tensor([-4.5, -1.5]))
+            self.module = InTraining()
         if start is not None:
-            load_into(
-                self.module, {name: value.float() for name, value in start.items()}, what="the weights to begin with"
-            )
+            state = {name: value.float() for name, value in start.items()}
+            for net in (self.module.net, self.module.average):
+                load_into(net, state, what="the weights to begin with")
         self.num_items, self._source, self._record = source.num_items, source, dict(record or {})
 
     def groups(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.module.parameters()), "weight_decay": WEIGHT_DECAY}]
+        return [{"params": list(self.module.net.parameters()), "weight_decay": WEIGHT_DECAY}]
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> HeardBatch:
         pairs = [self._source.item(item) for item in items]
@@ -91,7 +113,8 @@ class BoundaryTraining:
         return HeardBatch(torch.from_numpy(mel), torch.from_numpy(states), tuple(items), offset)
 
     def losses(self, batch: HeardBatch, *, progress: float) -> Mapping[str, Tensor]:
-        logits = self.module(batch.mel)
+        self.module.follow()
+        logits = self.module.net(batch.mel)
         losses = change_losses(logits[..., 0], batch.states, batch.offset)
         silence = F.binary_cross_entropy_with_logits(logits[..., 1], (batch.states == 0).float())
         total = sum(SCALES_FRAMES[scale] * loss for scale, loss in losses.items()) + SILENCE_WEIGHT * silence
@@ -99,8 +122,8 @@ class BoundaryTraining:
         return {"loss": total, **named, "silence": silence}
 
     def weights(self) -> Mapping[str, Tensor]:
-        halves = {name: value.half() for name, value in self.module.state_dict().items()}
-        return {**halves, "calibration": self.net.calibration}
+        halves = {name: value.half() for name, value in self.module.average.state_dict().items()}
+        return {**halves, "calibration": self.module.average.calibration}
 
     def describe(self) -> Mapping[str, Any]:
         return {"trainable": "control-points", "items": self.num_items, **self._record}

@@ -44,10 +44,17 @@ class HeardSet:
         return self._kept[index]
 
     def _made(self, seed: int) -> tuple[Sound, list[np.ndarray]]:
-        """A sound, and when each of its sources is heard, ``(n, 2)`` seconds."""
+        """A sound, more varied where it is of a train part, and when each of its sources is heard, ``(n, 2)`` seconds."""
         clips = self.clips
         if clips.library is not None:
-            heard = make_object_sound(clips.library, seed, split=clips.split, kind=clips.kind, classes=clips.classes)
+            heard = make_object_sound(
+                clips.library,
+                seed,
+                split=clips.split,
+                kind=clips.kind,
+                classes=clips.classes,
+                variety="wide" if clips.split == "train" else "usual",
+            )
             return heard.sound, [source.intervals_s for source in heard.sources]
         made = make_clip(seed, kind=clips.kind, size=(32, 32), onsets="free")
         who = sorted({(event.class_id, event.object_id or 0) for event in made.events})

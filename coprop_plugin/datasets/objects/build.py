@@ -21,6 +21,7 @@ from PIL import Image
 from ...errors import CoPropError, MediaError
 from ...files import atomic_write
 from ...media.images import read_rgb, read_rgba
+from .further import Further, lay_further
 from .instruments import render_phrases
 from .library import Library
 from .recordings import LEAST_RECORDING_S, RATE_HZ, Recording, prepared
@@ -45,6 +46,7 @@ def build_library(
     stamps: str | os.PathLike[str],
     soundfont: str | os.PathLike[str] | None = None,
     backgrounds: Sequence[str | os.PathLike[str]] = (),
+    further: Further | None = None,
     progress: Progress = lambda text: None,
 ) -> Library:
     """A library at ``root``, whole or not at all: built beside it, then put in its place (an older one is replaced).
@@ -55,6 +57,7 @@ def build_library(
         soundfont: a General MIDI sound font (``.sf2``); without one, instruments whose sounds must be rendered are
             left out. Rendering runs ``fluidsynth``.
         backgrounds: folders that are searched for photographs.
+        further: sounds for the train part alone; without a picture.
         progress: told what is done.
 
     Raises:
@@ -78,7 +81,13 @@ def build_library(
             _lay_instruments(place, source, table, told, Path(soundfont))
         progress("backgrounds")
         told["backgrounds"] = _lay_backgrounds(place, backgrounds, table["no_photographs"])
-        describe_library(place, told)
+        library = describe_library(place, told)
+        if further is not None:
+            progress("further sounds for training")
+            programs = {Path(stamp).name: numbers for stamp, (_, numbers) in table["rendered"].items()}
+            programs |= {name: numbers for name, (_, numbers) in table["heard"].items()}
+            lay_further(place, told, further, kept=library, programs=programs, read=_recorded, write=_write_sound)
+            describe_library(place, told)
         if root.exists():
             root.replace(Path(hidden) / "old")
         place.replace(root)

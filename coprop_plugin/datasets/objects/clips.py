@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property, lru_cache
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -25,16 +25,17 @@ from ..synthetic import SyntheticClip, frames_between
 from ..timbre import SoundEvent
 from .casting import Cast, Classes, Company, Player, Troupe
 from .library import Library, read_background, read_cutout
-from .mixture import Placed, Room, draw_room, heard_s, place, render
+from .mixture import USUAL_SPEEDS, WIDE_SPEEDS, Placed, Room, draw_colour, draw_room, heard_s, place, render
 from .picture import Photo, at_rest, draw_photo
 from .recordings import RATE_HZ
 
+Variety = Literal["usual", "wide"]
 _ATTEMPTS = 200
 _ANYWHERE = 0.5  # of a window: a change that belongs to frame k lies between the midpoints of k - 1 and k
 
 
 class _Stream(IntEnum):
-    CAST, STATES, TIMES, MOTION, LOOK, SOUND, HIDDEN, REST = range(8)
+    CAST, STATES, TIMES, MOTION, LOOK, SOUND, HIDDEN, REST, COLOUR = range(9)
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,17 @@ class _Drawn:
     placed: tuple[list[Placed], ...]
     levels_db: tuple[float, ...]
     room: Room
+    variety: Variety
 
     @property
     def heard(self) -> tuple[Player, ...]:
         return (*self.company.sources, *((self.company.hidden,) if self.company.hidden else ()))
 
     def samples(self) -> np.ndarray:
-        samples = render(list(zip(self.placed, self.levels_db, strict=True)), self.room, self.time_base.duration_s)
+        draw = self.rng(_Stream.COLOUR)
+        colours = [draw_colour(draw) for _ in self.placed] if self.variety == "wide" else []
+        sources = list(zip(self.placed, self.levels_db, strict=True))
+        samples = render(sources, self.room, self.time_base.duration_s, colours=colours)
         samples.flags.writeable = False
         return samples
 
@@ -122,6 +127,7 @@ def make_object_sound(
     num_frames: int | None = None,
     classes: Classes = "all",
     cast: Cast = "all",
+    variety: Variety = "usual",
 ) -> HeardClip:
     """The sound of a clip without its pictures; some thirty times as fast.
 
@@ -136,11 +142,12 @@ def make_object_sound(
         num_frames: T; by default the kind's.
         classes: ``avsbench`` leaves out what is of none of its classes.
         cast: who may be a source.
+        variety: ``wide`` plays every source at a pitch and in a colour further from its own recordings', to train on.
 
     Raises:
         CoPropError: an unknown name, or a split with too little in it.
     """
-    drawn = _draw(library, seed, split, kind, num_frames, classes, cast)
+    drawn = _draw(library, seed, split, kind, num_frames, classes, cast, variety)
     sources = []
     for i, (player, placed, level_db) in enumerate(zip(drawn.heard, drawn.placed, drawn.levels_db, strict=True)):
         off_screen = i >= len(drawn.company.sources)
@@ -239,10 +246,21 @@ def _troupe(library: Library, split: str, classes: Classes, cast: Cast) -> Troup
 
 
 def _draw(
-    library: Library, seed: int, split: str, kind: str, num_frames: int | None, classes: Classes, cast: Cast
+    library: Library,
+    seed: int,
+    split: str,
+    kind: str,
+    num_frames: int | None,
+    classes: Classes,
+    cast: Cast,
+    variety: Variety = "usual",
 ) -> _Drawn:
     """Everything but the pictures, drawn until the recordings keep what the kind promises."""
-    for name, value, allowed in (("choice of classes", classes, Classes), ("cast", cast, Cast)):
+    for name, value, allowed in (
+        ("choice of classes", classes, Classes),
+        ("cast", cast, Cast),
+        ("variety", variety, Variety),
+    ):
         if value not in get_args(allowed):
             raise unknown_name(name, value, get_args(allowed))
     rule = clip_kind(kind)
@@ -261,11 +279,13 @@ def _draw(
 
         states = draw_states(rng(_Stream.STATES), rule, num_frames)
         company = troupe.draw(rng(_Stream.CAST), rule, states.shape[1])
-        placed, levels_db, room = _sound(rng, company, states, time_base)
+        placed, levels_db, room = _sound(
+            rng, company, states, time_base, WIDE_SPEEDS if variety == "wide" else USUAL_SPEEDS
+        )
         heard = [sounding_frames(heard_s(p), time_base) for p in placed[: len(company.sources)]]
         if _keeps(rule, states, np.stack(heard, axis=1)):
             name = f"{kind.replace(':', '').replace('/', '-')}_{split}_{seed:06d}"
-            return _Drawn(name, rng, time_base, company, placed, levels_db, room)
+            return _Drawn(name, rng, time_base, company, placed, levels_db, room, variety)
     raise CoPropError(
         f"{library.root}: {_ATTEMPTS} draws gave no clip of the kind '{kind}' with {num_frames} frames from the split '{split}'; "
         "its recordings are too short or too few for so many changes."
@@ -273,7 +293,11 @@ def _draw(
 
 
 def _sound(
-    rng: Callable[[_Stream], np.random.Generator], company: Company, states: np.ndarray, time_base: TimeBase
+    rng: Callable[[_Stream], np.random.Generator],
+    company: Company,
+    states: np.ndarray,
+    time_base: TimeBase,
+    speeds: tuple[float, float],
 ) -> tuple[tuple[list[Placed], ...], tuple[float, ...], Room]:
     """What is played when, how loud, in which room."""
     times_s = change_times_s(rng(_Stream.TIMES), time_base, _ANYWHERE)
@@ -282,13 +306,13 @@ def _sound(
     placed, levels_db = [], []
     for column, player in enumerate(company.sources):
         turns = [(float(times_s[a]), float(times_s[b])) for a, b in intervals(states[:, column])]
-        placed.append(place(draw, player.sounds, turns, end_s))
+        placed.append(place(draw, player.sounds, turns, end_s, speeds=speeds))
         levels_db.append(float(draw.uniform(-5, 5)))
     if company.hidden is not None:
         draw = rng(_Stream.HIDDEN)
         start_s = float(draw.uniform(0, 0.8 * end_s))
         turn = (start_s, min(end_s, start_s + float(draw.uniform(1.2, 5))))
-        placed.append(place(draw, company.hidden.sounds, [turn], end_s))
+        placed.append(place(draw, company.hidden.sounds, [turn], end_s, speeds=speeds))
         levels_db.append(float(draw.uniform(-12, -2)))
     return tuple(placed), tuple(levels_db), room
 

@@ -14,6 +14,9 @@ from .recordings import RATE_HZ, read_recording
 
 PAUSE_S = (0.05, 0.85)  # between two recordings of one source; below BRIDGED_S, so that it goes on sounding
 RINGS_OUT_S = 0.5  # how far a recording may go on after its source's turn, so as not to be cut
+USUAL_SPEEDS = (0.93, 1.07)  # of a source, over how it was recorded
+WIDE_SPEEDS = (0.7, 1.4)
+_COLOUR_POINTS = 7  # of a source's colour, an octave or so apart
 LEAST_LEFT_S = 0.25  # with less of its turn left a source begins no further recording
 assert PAUSE_S[1] < BRIDGED_S
 
@@ -67,10 +70,15 @@ def draw_room(rng: np.random.Generator) -> Room:
 
 
 def place(
-    rng: np.random.Generator, sounds: Sequence[Path], turns_s: Sequence[tuple[float, float]], end_s: float
+    rng: np.random.Generator,
+    sounds: Sequence[Path],
+    turns_s: Sequence[tuple[float, float]],
+    end_s: float,
+    *,
+    speeds: tuple[float, float] = USUAL_SPEEDS,
 ) -> list[Placed]:
     """Recordings that fill a source's turns ``[start_s, stop_s)``, one after the other with pauses; its speed is its own."""
-    speed = float(rng.uniform(0.93, 1.07))
+    speed = float(rng.uniform(*speeds))
     placed: list[Placed] = []
     for start_s, stop_s in turns_s:
         at_s = start_s
@@ -100,17 +108,33 @@ def heard_s(placed: Sequence[Placed]) -> np.ndarray:
     return bridged(pieces)
 
 
-def render(sources: Sequence[tuple[Sequence[Placed], float]], room: Room, duration_s: float) -> np.ndarray:
+def draw_colour(rng: np.random.Generator) -> np.ndarray:
+    """``(_COLOUR_POINTS,)`` dB, as another microphone, distance or individual has."""
+    walk = np.cumsum(rng.normal(0, 1, _COLOUR_POINTS))
+    return (walk - walk.mean()) * rng.uniform(0, 4)
+
+
+def render(
+    sources: Sequence[tuple[Sequence[Placed], float]],
+    room: Room,
+    duration_s: float,
+    *,
+    colours: Sequence[np.ndarray] = (),
+) -> np.ndarray:
     """``(N,) float32`` at RATE_HZ of sources (their recordings and their level in dB), in a room, with noise.
 
-    The peak is kept below full scale by turning all of it down.
+    The peak is kept below full scale by turning all of it down. Where there are ``colours`` (:func:`draw_colour`), each
+    source goes through its own.
     """
     samples = np.zeros(round(duration_s * RATE_HZ), np.float32)
-    for placed, level_db in sources:
+    for i, (placed, level_db) in enumerate(sources):
+        heard = np.zeros_like(samples) if colours else samples
         for item in placed:
             start = round(item.at_s * RATE_HZ)
             piece = _piece(item)[: len(samples) - start]
-            samples[start : start + len(piece)] += piece * np.float32(10 ** ((room.level_db + level_db) / 20))
+            heard[start : start + len(piece)] += piece * np.float32(10 ** ((room.level_db + level_db) / 20))
+        if colours:
+            samples += _coloured(heard, colours[i])
     rng = np.random.default_rng(room.seed)
     if room.reverberation_s:
         samples += _echoes(rng, samples, room)
@@ -133,6 +157,20 @@ def _piece(item: Placed) -> np.ndarray:
     fall = min(count, max(rise, int(item.fade_s * RATE_HZ)))
     piece[count - fall :] *= np.linspace(1, 0, fall, dtype=np.float32)
     return piece
+
+
+def _coloured(samples: np.ndarray, colour_db: np.ndarray) -> np.ndarray:
+    """A source through a filter whose points lie evenly over the logarithm of frequency; about as loud as before."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    length = next_fast_len(len(samples), real=True)
+    spectrum = rfft(samples, length)
+    place_hz = np.geomspace(100, RATE_HZ / 2, len(colour_db))
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(length, 1 / RATE_HZ), 50))
+    gain = 10 ** (np.interp(octaves, np.log2(place_hz), colour_db) / 20)
+    before, after = (np.square(np.abs(s), dtype=np.float64).sum() for s in (spectrum, spectrum * gain))
+    filtered = irfft(spectrum * gain.astype(np.float32), length)[: len(samples)]
+    return (filtered * np.sqrt(before / max(after, 1e-30))).astype(np.float32)
 
 
 def _echoes(rng: np.random.Generator, samples: np.ndarray, room: Room) -> np.ndarray:
