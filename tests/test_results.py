@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,9 @@ def test_the_headline_is_what_was_measured(page: str) -> None:
     assert int(found[3]) == sum(row["worse clips"] for _, row in rows) == sum(len(row["harmed"]) for _, row in rows)
     assert int(found[4]) == sum(clips for clips, _ in rows)
     assert float(found[5]) == min(row["worst"] for _, row in rows)
+
+
+def test_the_table_of_control_points_is_what_was_measured() -> None:
+    rows = json.loads((ROOT / "benchmarks/results/control_points.json").read_text(encoding="utf-8"))
+    table = runpy.run_path(str(ROOT / "benchmarks/control_points.py"))["table"]
+    assert table(rows) in (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")

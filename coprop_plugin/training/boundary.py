@@ -93,15 +93,16 @@ class BoundaryTraining:
             raise CoPropError(f"sounds to train on: at least 2, got {source.num_items}.")
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            self.module = InTraining()
+            self.nets = InTraining()
+        self.module: nn.Module = self.nets
         if start is not None:
             state = {name: value.float() for name, value in start.items()}
-            for net in (self.module.net, self.module.average):
+            for net in (self.nets.net, self.nets.average):
                 load_into(net, state, what="the weights to begin with")
         self.num_items, self._source, self._record = source.num_items, source, dict(record or {})
 
     def groups(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.module.net.parameters()), "weight_decay": WEIGHT_DECAY}]
+        return [{"params": list(self.nets.net.parameters()), "weight_decay": WEIGHT_DECAY}]
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> HeardBatch:
         pairs = [self._source.item(item) for item in items]
@@ -113,8 +114,8 @@ class BoundaryTraining:
         return HeardBatch(torch.from_numpy(mel), torch.from_numpy(states), tuple(items), offset)
 
     def losses(self, batch: HeardBatch, *, progress: float) -> Mapping[str, Tensor]:
-        self.module.follow()
-        logits = self.module.net(batch.mel)
+        self.nets.follow()
+        logits = self.nets.net(batch.mel)
         losses = change_losses(logits[..., 0], batch.states, batch.offset)
         silence = F.binary_cross_entropy_with_logits(logits[..., 1], (batch.states == 0).float())
         total = sum(SCALES_FRAMES[scale] * loss for scale, loss in losses.items()) + SILENCE_WEIGHT * silence
@@ -122,8 +123,8 @@ class BoundaryTraining:
         return {"loss": total, **named, "silence": silence}
 
     def weights(self) -> Mapping[str, Tensor]:
-        halves = {name: value.half() for name, value in self.module.average.state_dict().items()}
-        return {**halves, "calibration": self.module.average.calibration}
+        halves = {name: value.half() for name, value in self.nets.average.state_dict().items()}
+        return {**halves, "calibration": self.nets.average.calibration}
 
     def describe(self) -> Mapping[str, Any]:
         return {"trainable": "control-points", "items": self.num_items, **self._record}
