@@ -29,8 +29,8 @@ READERS = {  # who may call a reader that checks nothing: the one reader of its 
     "audio/tags.py": "a file of the package",
     "vision/heard_and_seen.py": "a file of the package",
     "datasets/objects/build.py": "a file of the package",
-    "control_points/language/model.py": "an answer of a model, any error of it is caught",
-    "control_points/language/transport.py": "an answer of a server, any error of it is caught",
+    "language/model.py": "an answer of a model, any error of it is caught",
+    "language/transport.py": "an answer of a server, any error of it is caught",
 }
 UNCHECKED = re.compile(
     r"\b(json\.loads?|yaml\.\w*load\w*|torch\.load|np\.(load|fromfile|genfromtxt)|pickle\.loads?|toml\w*\.loads?)\("

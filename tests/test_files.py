@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from coprop_plugin.adapters.saved_masks import read_prediction
 from coprop_plugin.errors import CoPropError
 from coprop_plugin.files import Folder, check_new_folder, locked, parse_json, read_bytes, read_json, read_yaml, staged
 from coprop_plugin.files.documents import DEPTH
@@ -163,7 +164,11 @@ def test_small_files_that_were_found_are_named_errors(path: Path, tmp_path: Path
         options.reading_of(args)
         options.method_of(args)
 
-    readers = {"points": read_control_points, "settings": settings, "answers": Replay}
+    def masks(path: Path) -> None:
+        pytest.importorskip("pycocotools", reason="pycocotools is not installed (extra coco)")
+        read_prediction(path).label_maps()[:]
+
+    readers = {"points": read_control_points, "settings": settings, "answers": Replay, "masks": masks}
     with pytest.raises(CoPropError) as told:
         readers[path.name.partition("_")[0]](path)
     assert path.name in str(told.value) or path.name in ("settings_ids.yaml", "settings_number.yaml")
