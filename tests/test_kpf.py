@@ -68,7 +68,7 @@ def training(lite0: Path, form: KpfForm = TINY, **options: object) -> KpfTrainin
 @pytest.mark.parametrize("backbone", ["resnet50", "lite0", pytest.param("pvt_v2_b5", marks=pytest.mark.heavy)])
 def test_weights_tell_the_form_and_frames_are_each_alone(backbone: str) -> None:
     form = KpfForm(
-        backbone, audio_dim=128, channels=71, width=64, hidden=32, queries=3, size=(64, 96), decoder_layers=2
+        backbone, audio_dim=128, channels=71, width=64, hidden=32, queries=3, size=(32, 64), decoder_layers=2
     )
     torch.manual_seed(1)
     network = Kpf(form).eval()
@@ -76,7 +76,7 @@ def test_weights_tell_the_form_and_frames_are_each_alone(backbone: str) -> None:
     pictures, sounds = torch.randn(2, 3, *form.size), torch.randn(2, 128)
     with torch.inference_mode():
         both = network(pictures, sounds)
-        assert both.shape == (2, 2, 71, 16, 24)
+        assert both.shape == (2, 2, 71, 8, 16)
         torch.testing.assert_close(both[:, 1:], network(pictures[1:], sounds[1:]), atol=2e-4, rtol=1e-3)
         other = network(pictures[:1], sounds[1:])
     assert (other - both[:, :1]).abs().max() > 1e-3, "the sound is heard"

@@ -81,8 +81,8 @@ def whole(tracker: sam2.Sam2, frames: np.ndarray, task: PropagationTask, *, reve
 
 
 def test_streamed_is_the_librarys_whole_video(tracker: sam2.Sam2) -> None:
-    frames = noise(22)
-    task = PropagationTask(0, 22, 19, TWO)
+    frames = noise(19)
+    task = PropagationTask(0, 19, 17, TWO)
     (masks,) = tracker.propagate(clip_of(frames), [task])
     for logits in (whole(tracker, frames, task, reverse=True), whole(tracker, frames, task, reverse=False)):
         for t, of_frame in logits.items():
@@ -90,7 +90,7 @@ def test_streamed_is_the_librarys_whole_video(tracker: sam2.Sam2) -> None:
                 sums = 1 + np.exp(of_frame).sum(axis=0)
                 np.testing.assert_allclose(masks[t, 1:3], np.exp(of_frame) / sums, atol=1e-5)
                 np.testing.assert_allclose(masks[t, 0], 1 / sums, atol=1e-5)
-    assert masks[:, 3].max() == 0 and np.ptp(masks[:19, 1:3]) > 0.1
+    assert masks[:, 3].max() == 0 and np.ptp(masks[:17, 1:3]) > 0.1
 
 
 def test_the_anchor_gives_back_its_mask(tracker: sam2.Sam2) -> None:
@@ -164,8 +164,9 @@ def held_bytes(session: object) -> int:
     return sum(found.values())
 
 
-@pytest.mark.parametrize("anchor", [0, 23])
-def test_memory_does_not_grow_with_the_clip(tracker: sam2.Sam2, monkeypatch: pytest.MonkeyPatch, anchor: int) -> None:
+def test_memory_does_not_grow_with_the_clip(tracker: sam2.Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwards for one of the models, backwards for the other: both drop frames by one rule."""
+    anchor = 0 if tracker.name == "sam2" else 23
     held: list[int] = []
     forget = sam2.forget
 
