@@ -99,7 +99,7 @@ class SspAdapter(AavsAdapter):
             raise unknown_name("pre_mask", pre_mask, allowed)
         rule = MotionRule(binary)
         self.motion = flow if isinstance(flow, MotionMasks) else MotionMasks(open_flow(flow, device=device), rule)
-        self.answers = open_answers(answers)
+        self.answers = open_answers(answers, model=answers_model, device=device)
         self.encoders = _encoders(text_encoder, vision_encoder, device)
         self._shared: dict[str, Any] = {"flow": self.motion, "pre_mask": pre_mask, "answers": self.answers}
         self._shared["text_encoder"] = self.encoders

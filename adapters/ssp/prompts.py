@@ -51,13 +51,12 @@ class NoText:
 
 @runtime_checkable
 class AnswerSource(Protocol):
-    """Where answers come from.
+    """Where answers come from."""
 
-    Attributes:
-        about: what it is, for reports and scores.
-    """
-
-    about: str
+    @property
+    def about(self) -> str:
+        """What it is, for reports and scores."""
+        ...
 
     def of(self, clip: Clip) -> Answers | NoText:
         """The answers about a clip; a fault of an answer is a :class:`NoText`, never an error."""

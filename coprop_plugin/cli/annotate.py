@@ -9,8 +9,10 @@ from collections import Counter
 from .terminal import console, say
 
 HELP = (
-    "Write the control points and categories of a benchmark's training clips, for --control-points rcpg:examples=FILE."
+    "Write the control points and categories of a benchmark's training clips, for --control-points rcpg:examples=FILE. "
+    "`coprop annotate prompts --help`: what a model says of every video, for --adapter ssp."
 )
+SUBJECTS = {"prompts": "annotate_prompts"}
 EXAMPLES = """\
   coprop annotate data/AVSBench-semantic -o D.json
   coprop annotate data/ --layout s4 -o D.json --json"""

@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import CoPropError
 from ..files import Folder, parse_json
 from ..files.schema import ListOf, Number
-from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256
+from .model import Answer, AudioLanguageModel, ModelError, Request, audio_sha256, pictures_sha256
 from .thinking import without_thinking
 
 FILE_NAME = "answers-2.sqlite"
@@ -156,10 +156,20 @@ def clear(folder: str | Path | None = None) -> int:
 
 
 class Cached(AudioLanguageModel):
-    """A model whose questions are counted and whose answers are kept (``cache`` is ``None``: counted only)."""
+    """A model whose questions are counted and whose answers are kept (``cache`` is ``None``: counted only).
 
-    def __init__(self, model: AudioLanguageModel, cache: AnswerCache | None) -> None:
-        self.model, self.cache = model, cache
+    Args:
+        worth_keeping: of answers without what was thought before; others are asked for again.
+    """
+
+    def __init__(
+        self,
+        model: AudioLanguageModel,
+        cache: AnswerCache | None,
+        *,
+        worth_keeping: Callable[[Answer], bool] = lambda answer: True,
+    ) -> None:
+        self.model, self.cache, self._worth_keeping = model, cache, worth_keeping
 
     @property
     def identity(self) -> str:
@@ -186,7 +196,8 @@ class Cached(AudioLanguageModel):
             for key, given in zip(new, self.model.ask(list(new.values())), strict=True):
                 answer = _settled(given)
                 # A long description that was cut off is kept as what it is; what stopped in a thought is asked again.
-                if isinstance(answer, Answer) and not (answer.unfinished and _in_thought(given, new[key])):
+                whole = isinstance(answer, Answer) and not (answer.unfinished and _in_thought(given, new[key]))
+                if isinstance(answer, Answer) and whole and self._worth_keeping(answer):
                     self.cache.put(key, self.identity, answer)
                 known[key] = answer
         return [known[key] for key in keys]
@@ -206,8 +217,8 @@ def _in_thought(answer: Answer | ModelError, request: Request) -> bool:
 
 
 def request_key(request: Request, identity: str) -> str:
-    """All that an answer depends on: sound, prompts with their examples, model and decoding, constraint, sample."""
-    question = {
+    """All that an answer depends on: sound, pictures, prompts with their examples, model and decoding, constraint, sample."""
+    question: dict[str, Any] = {
         "audio": audio_sha256(request.audio),
         "prompts": request.prompts,
         "messages": [[m.role, m.text, m.audio] for m in request.messages],
@@ -215,4 +226,7 @@ def request_key(request: Request, identity: str) -> str:
         "constraint": request.constraint and request.constraint.length,
         "seed": request.seed,
     }
+    if request.pictures:
+        shown = [m.pictures for m in request.messages]
+        question |= {"pictures": pictures_sha256(request.pictures), "shown": shown}
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()

@@ -15,7 +15,7 @@ class Family:
 
     Attributes:
         architecture: the class of transformers.
-        sound: how a sound stands in a prompt; ``token`` in it is repeated ``num_tokens(mel frames)`` times.
+        sound: how a sound (or, of those that see, a picture) stands in a prompt; ``token`` in it is repeated ``num_tokens(mel frames)`` times.
         padding: how far mel features are padded: Qwen2-Audio's encoder takes whole chunks only.
     """
 
@@ -66,4 +66,15 @@ FAMILIES = {
     "qwen2_5_omni_thinker": _QWEN2_5_OMNI,
     "qwen3_omni_moe": _QWEN3_OMNI,
     "qwen3_omni_moe_thinker": _QWEN3_OMNI,
+}
+
+# Those that see pictures alone; their sound stands for nothing.
+SEEING = {
+    name: Family(
+        architecture, "<|vision_start|><|image_pad|><|vision_end|>", "<|image_pad|>", lambda frames: 0, "longest"
+    )
+    for name, architecture in (
+        ("qwen2_vl", "Qwen2VLForConditionalGeneration"),
+        ("qwen2_5_vl", "Qwen2_5_VLForConditionalGeneration"),
+    )
 }

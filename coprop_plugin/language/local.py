@@ -5,7 +5,7 @@ Tokenizer and feature extractor are loaded on their own: the Omni processors wou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,9 @@ class LocalModel(AudioLanguageModel):
         CoPropError: no such model (found out without importing torch), or a family that is not supported.
     """
 
+    families: Mapping[str, Family] = FAMILIES
+    senses = "audio language"
+
     def __init__(
         self,
         model: str | Path,
@@ -66,17 +69,21 @@ class LocalModel(AudioLanguageModel):
             raise CoPropError("batch_size and max_new_tokens are whole numbers from 1 on, temperature is positive.")
         self.folder = model_folder(model, revision=revision)
         kind = read_config(self.folder)["model_type"]
-        if kind not in FAMILIES:
-            raise unknown_name("audio language model_type", kind, FAMILIES)
-        self.family: Family = FAMILIES[kind]
+        if kind not in self.families:
+            raise unknown_name(f"{self.senses} model_type", kind, self.families)
+        self.family: Family = self.families[kind]
         self.device, self.dtype, self.batch_size = device, dtype, batch_size
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
-        self.window_s = min(LONGEST_WINDOW_S, read_chunk_s(self.folder))
+        self.window_s = min(LONGEST_WINDOW_S, self._longest_s())
         named = str(model) if not Path(model).expanduser().is_dir() else ""
         # A hub id's folder is called after the commit: both stand in the name.
         self._named = f"{named}@{self.folder.name}" if named else self.folder.name
         self._fingerprint = fingerprint(self.folder)
         self._parts: tuple[Any, Any, Any] | None = None
+
+    def _longest_s(self) -> float:
+        """The longest sound that the model takes."""
+        return read_chunk_s(self.folder)
 
     @property
     def identity(self) -> str:

@@ -25,11 +25,15 @@ class ModelError(CoPropError):
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation; ``audio`` says whether the clip's sound is heard before the text."""
+    """One turn of a conversation; ``audio`` says whether the clip's sound is heard before the text.
+
+    ``pictures`` likewise whether the request's pictures are seen, before sound and text.
+    """
 
     role: Literal["user", "assistant"]
     text: str
     audio: Literal["none", "heard"] = "none"
+    pictures: Literal["none", "seen"] = "none"
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Request:
         constraint: what form the answer must have (``None``: free text).
         seed: ``None`` for greedy decoding, else that of one sample.
         prompts: the version of the texts that a conversation is made from; answers of two versions are not mixed.
+        pictures: ``(H, W, 3) uint8`` RGB each, for the messages that show them.
     """
 
     messages: tuple[Message, ...]
@@ -89,6 +94,7 @@ class Request:
     constraint: BitList | None = None
     seed: int | None = None
     prompts: str = ""
+    pictures: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,3 +175,11 @@ def pcm16(samples: np.ndarray) -> np.ndarray:
 def audio_sha256(samples: np.ndarray, rate_hz: int = RATE_HZ) -> str:
     """The identity of a sound: its rate and samples of 16 bits, whatever file they came from."""
     return hashlib.sha256(f"{rate_hz}:".encode() + pcm16(samples).tobytes()).hexdigest()
+
+
+def pictures_sha256(pictures: Sequence[np.ndarray]) -> str:
+    """The identity of pictures: their sizes and values."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(f"{picture.shape}:".encode() + np.ascontiguousarray(picture).tobytes())
+    return digest.hexdigest()

@@ -1,30 +1,25 @@
-"""Audio language models behind any OpenAI-compatible server: vLLM, llama.cpp, ``transformers serve``, the cloud."""
+"""Language models that hear, and see, behind any OpenAI-compatible server: vLLM, llama.cpp, ``transformers serve``, the cloud."""
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import os
 import threading
-import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from ..errors import CoPropError, unknown_name
-from .model import RATE_HZ, Answer, AudioLanguageModel, BitList, ModelError, Request, pcm16
+from .chat import SoundForm, chat
+from .model import Answer, AudioLanguageModel, BitList, ModelError, Request
 from .transport import AnswerTooLarge, AnswerTooSlow, check_url, open_client, read_completion, within
 
 KEY_VARIABLE = "COPROP_LM_KEY"
 MAX_BYTES = 1 << 20
 Constrained = Literal["auto", "structured_outputs", "guided_regex", "json_schema", "none"]
 Delivery = Literal["whole", "streamed"]
-SoundForm = Literal["base64", "data_url"]
 KINDS = ("structured_outputs", "guided_regex", "json_schema", "none")  # vLLM >= 0.12, vLLM < 0.12, portable, free
 REFUSED_FIELD = (400, 422)  # what servers say to a field that they do not know
 TRANSIENT = (408, 409, 429)
@@ -109,16 +104,16 @@ class ServerModel(AudioLanguageModel):
         Raises:
             CoPropError: nothing listens there, or it refuses key, model or path.
         """
-        self._tell()
+        self._tell("sound" if not any(request.pictures for request in requests) else "frames and sound")
         if len(requests) == 1:
             return [self._reply(requests[0])]
         with ThreadPoolExecutor(max_workers=self.in_flight) as pool:
             return list(pool.map(self._reply, requests))
 
-    def _tell(self) -> None:
+    def _tell(self, what: str) -> None:
         with self._lock:
             if not self._told:
-                _log.warning("the sound of your clips is sent to %s", self.url)
+                _log.warning("the %s of your clips %s sent to %s", what, "is" if what == "sound" else "are", self.url)
                 self._told = True
 
     def _reply(self, request: Request) -> Answer | ModelError:
@@ -130,7 +125,7 @@ class ServerModel(AudioLanguageModel):
     def _ask(self, request: Request) -> Answer:
         body: dict[str, Any] = {
             "model": self.model_name(),
-            "messages": _chat(request, sound=self.sound),
+            "messages": chat(request, sound=self.sound),
             "max_tokens": self.max_new_tokens,
             "temperature": 0.0 if request.seed is None else self.temperature,
         }
@@ -263,20 +258,6 @@ def _finish(data: dict[str, Any]) -> str | None:
     return reason if isinstance(reason, str) else None
 
 
-def _chat(request: Request, *, sound: SoundForm) -> list[dict[str, Any]]:
-    """The conversation in the API's form; the sound stands before the text of its turn."""
-    turns: list[dict[str, Any]] = []
-    for message in request.messages:
-        text = {"type": "text", "text": message.text}
-        if message.audio == "heard":
-            data = wav_base64(request.audio)
-            heard = {"data": f"data:audio/wav;base64,{data}" if sound == "data_url" else data, "format": "wav"}
-            turns.append({"role": message.role, "content": [{"type": "input_audio", "input_audio": heard}, text]})
-        else:
-            turns.append({"role": message.role, "content": message.text if message.role == "assistant" else [text]})
-    return turns
-
-
 def _constraint(kind: str, constraint: BitList) -> dict[str, Any]:
     """The field of the request's body that asks for the list."""
     if kind == "structured_outputs":
@@ -287,14 +268,3 @@ def _constraint(kind: str, constraint: BitList) -> dict[str, Any]:
         schema = {"name": "control_points", "strict": True, "schema": constraint.schema}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     return {}
-
-
-def wav_base64(samples: np.ndarray) -> str:
-    """``(N,)`` mono samples at ``RATE_HZ`` as a wav file of 16 bits, in base64."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(pcm16(samples).tobytes())
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,10 @@
+_base_ = ['../_base_/datasets/avss_clips.py', '../_base_/coprop_scores.py', '../_base_/runtime.py']
+# No weights are published: train both stages with `coprop train ssp`. Texts are off unless answers= and both encoders are given.
+model = dict(
+    type='AdapterModel',
+    adapter=dict(
+        type='SspAdapter',
+        variant='stage2',
+        checkpoint='checkpoints/ssp_avss.pth',
+        first_stage='checkpoints/ssp_ms3.pth',
+        audio_checkpoint='checkpoints/vggish.pth'))

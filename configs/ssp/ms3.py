@@ -1,0 +1,9 @@
+_base_ = ['../_base_/datasets/ms3_clips.py', '../_base_/coprop_scores.py', '../_base_/runtime.py']
+# No weights are published: train some with `coprop train ssp`. Texts are off unless answers= and both encoders are given.
+model = dict(
+    type='AdapterModel',
+    adapter=dict(
+        type='SspAdapter',
+        variant='stage1',
+        checkpoint='checkpoints/ssp_ms3.pth',
+        audio_checkpoint='checkpoints/vggish.pth'))
