@@ -244,7 +244,7 @@ def test_a_size_that_cannot_be_mapped_is_a_named_error(tmp_path: Path, monkeypat
     save_file({"a": np.zeros((2, 4, 4), np.float32)}, path)
     monkeypatch.setattr("safetensors.safe_open", full)
     monkeypatch.setattr("safetensors.torch.load_file", full)
-    with pytest.raises(PredictionError, match="no whole safetensors file"):
+    with pytest.raises(PredictionError, match="more bytes than this process may map"):
         read_prediction(path, kind="probability")
-    with pytest.raises(CheckpointError, match="damaged safetensors file"):
+    with pytest.raises(CheckpointError, match="more bytes than this process may map"):
         read_state_dict(path)

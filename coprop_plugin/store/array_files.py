@@ -109,8 +109,10 @@ def _of_safetensors(path: Path, entry: str | None) -> ArrayFile:
 
     try:
         file = safe_open(path, framework="pt")  # the framework that knows bfloat16
-    except (SafetensorError, OSError, MemoryError) as error:  # the last: a size that cannot be mapped
+    except (SafetensorError, OSError) as error:
         raise PredictionError(f"{path}: is no whole safetensors file ({error}). Write it again.") from error
+    except MemoryError as error:
+        raise PredictionError(f"{path}: has more bytes than this process may map. Is it a whole file?") from error
     name = _chosen(path, file.keys(), entry)
     part = file.get_slice(name)
     shape = tuple(part.get_shape())

@@ -129,8 +129,10 @@ def _read_safetensors(path: Path) -> Any:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, MemoryError) as error:  # the last: a size that cannot be mapped
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"'{path}' is a damaged safetensors file: {error}.") from error
+    except MemoryError as error:
+        raise CheckpointError(f"'{path}' has more bytes than this process may map. Is it a whole file?") from error
 
 
 def _read_torch(path: Path, kind: str, trust_pickle: bool, *, mapped: bool = True) -> Any:
