@@ -51,6 +51,7 @@ def test_a_wider_kind_counts_where_no_narrower_one_says_it() -> None:
     assert names(heard_of({"Animal": 0.95, "Dog": 0.9}, TABLE, heard_from=0.15)) == ["dog"]
     assert names(heard_of({"Animal": 0.9, "Dog": 0.2}, TABLE, heard_from=0.15)) == ["animal", "dog"]
     assert names(heard_of({"Animal": 0.9}, TABLE, heard_from=0.15)) == ["animal"]
+    assert names(heard_of({"Animal": 0.4, "Vehicle": 0.3, "Meow": 0.2}, TABLE, heard_from=0.15)) == ["cat"]
 
 
 def test_places_are_no_things() -> None:
@@ -64,13 +65,19 @@ def test_what_is_told() -> None:
     lines = told(segments, heard, [[DOG], [DOG], []])
     assert lines == (
         "heard and seen: dog, frames 0-3",
-        "heard, not seen (off-screen, or not recognised): cat, frames 0-2",
+        "heard, perhaps, and not seen (off-screen, or not recognised): cat, frames 0-2",
         "people are heard, and not looked for: frames 3",
         "heard, and nothing to look for: Music",
     )
     assert told([Segment(0, 2)], [Heard({}, 0.0, ())], [[]]) == ("nothing is heard that could be looked for: no masks",)
-    many = Heard(dict.fromkeys(list(TABLE.kinds.values())[:40], 0.5), 0.0, ())
-    assert len(told([Segment(0, 2)], [many], [[]])) == 13
+
+
+def test_a_weak_rival_is_no_second_thing() -> None:
+    car, truck = TABLE.kinds["car"], TABLE.kinds["truck"]
+    assert look._surest({car: 0.9, truck: 0.2}, {car: 0.9, truck: 0.7}) == [car]
+    assert look._surest({car: 0.9, DOG: 0.6, CAT: 0.9}, {car: 0.9, DOG: 0.9, CAT: 0.4}) == [car, DOG]
+    assert look._surest({ANIMAL: 0.9, DOG: 0.4}, {ANIMAL: 0.9, DOG: 0.9}) == [DOG]
+    assert look._surest({}, {}) == []
 
 
 # Seeing

@@ -21,6 +21,8 @@ from .seeing import SURE_FROM, Eye
 
 ABOUT = "looks for what it hears among ImageNet's 1,000 classes; it was trained for no such masks and knows no people"
 
+RIVAL_SHARE = 1 / 3
+
 
 @part(
     "adapter",
@@ -113,7 +115,7 @@ class Look(Adapter):
         for segment, said in zip(segments, heard, strict=True):
             looked = [t for t in range(segment.start, segment.stop) if t in evidence]
             found = self._shared(clip, looked, evidence, said.kinds)
-            kinds = narrowest(kind for kind in said.kinds if any(found[t][kind].max() > SURE_FROM for t in looked))
+            kinds = _surest(said.kinds, {k: max((found[t][k].max() for t in looked), default=0.0) for k in said.kinds})
             seen.append(kinds)
             for t in looked if kinds else ():
                 masks[t] = self._eye.masks(clip, t, np.stack([found[t][kind] for kind in kinds])).max(axis=0)
@@ -135,6 +137,15 @@ class Look(Adapter):
             }
             for t in frames
         }
+
+
+def _surest(heard: Mapping[Kind, float], seen: Mapping[Kind, float]) -> list[Kind]:
+    """The narrowest kinds that are surely seen; of several, those not far less heard and seen than the most.
+
+    One thing is often heard as several (a car as a car, a truck, a siren): what is weak beside it is no second thing.
+    """
+    sure = {kind: heard[kind] * seen[kind] for kind in narrowest(kind for kind in heard if seen[kind] > SURE_FROM)}
+    return [kind for kind, both in sure.items() if both >= RIVAL_SHARE * max(sure.values())]
 
 
 def _best_frame(evidence: Mapping[int, Mapping[Kind, np.ndarray]], kind: Kind) -> int:

@@ -17,6 +17,7 @@ from ...vision.heard_and_seen import HeardAndSeen, Kind, heard_and_seen
 # Fitted on clips of the library's training part (boundary's segments, 251 pairs of a segment and an object): at 0.15 the
 # ear names 40 % of what sounds there, 13 % of what it names does not.
 HEARD_FROM = 0.15
+WIDE_FROM = 0.5  # a kind that other kinds are part of gets a little of any sound of theirs
 WIDER_BY = 2.0  # a wider kind counts by itself where it is so many times as probable as any narrower one
 MOST_TOLD = 3
 NO_THINGS = ("Silence", "Inside, ", "Outside, ")  # AudioSet's classes of places
@@ -76,7 +77,8 @@ def heard_of(chances: Mapping[str, float], table: HeardAndSeen, *, heard_from: f
             break
         kind = table.of_sound(label)
         if kind is not None:
-            kinds.setdefault(kind, chance)
+            if chance >= WIDE_FROM or not table.is_wide(kind):
+                kinds.setdefault(kind, chance)
         elif label not in table.people and not label.startswith(NO_THINGS):
             unseeable.append(label)
     own = {

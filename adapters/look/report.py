@@ -8,8 +8,6 @@ from ...structures import Segment
 from ...vision.heard_and_seen import Kind
 from .hearing import Heard
 
-MOST_LINES = 12
-
 
 def told(segments: Sequence[Segment], heard: Sequence[Heard], seen: Sequence[Sequence[Kind]]) -> tuple[str, ...]:
     """One line for each thing: masked where, heard without being seen, or never looked for.
@@ -32,17 +30,16 @@ def told(segments: Sequence[Segment], heard: Sequence[Heard], seen: Sequence[Seq
         for label in said.unseeable:
             without.setdefault(label, []).append(segment)
     lines = [f"heard and seen: {name}, {_frames(where)}" for name, where in masked.items()]
-    lines += [
-        f"heard, not seen (off-screen, or not recognised): {name}, {_frames(where)}" for name, where in unseen.items()
-    ]
+    if unseen:
+        named = "; ".join(f"{name}, {_frames(where)}" for name, where in unseen.items())
+        lines.append(f"heard, perhaps, and not seen (off-screen, or not recognised): {named}")
     if people:
         lines.append(f"people are heard, and not looked for: {_frames(people)}")
     if without:
         lines.append(f"heard, and nothing to look for: {', '.join(without)}")
     if not lines:
         lines.append("nothing is heard that could be looked for: no masks")
-    more = len(lines) - MOST_LINES
-    return (*lines[:MOST_LINES], *([f"and {more} more things heard"] if more > 0 else []))
+    return tuple(lines)
 
 
 def _frames(segments: Iterable[Segment]) -> str:

@@ -70,6 +70,10 @@ class HeardAndSeen:
         """The kind that a display name of AudioSet means, loosely or not; None where there is nothing to see of it."""
         return self._by_sound.get(label.casefold())
 
+    def is_wide(self, kind: Kind) -> bool:
+        """Whether other kinds of the table are part of it."""
+        return any(kind.wider_than(other) for other in self.kinds.values())
+
     def words(self, *, loose: bool = True) -> dict[str, tuple[str, ...]]:
         """Kind -> the display names that mean it, as :meth:`coprop_plugin.audio.tags.Tags.in_words` takes them."""
         named = {name: kind.sounds + (kind.loose if loose else ()) for name, kind in self.kinds.items()}
