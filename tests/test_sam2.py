@@ -231,3 +231,26 @@ def test_an_encoder_of_timm_is_told_by_name(folders: dict[str, Path], tmp_path: 
     assert json.loads((folders["edgetam"] / "config.json").read_text())["model_type"] == "edgetam_video"
     with pytest.raises(CheckpointError, match=r"requires the timm library.*pip install timm"):
         sam2.EdgeTam(checkpoint=folders["edgetam"])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"image_size": "x"},
+        {"image_size": [64, 64]},
+        {"image_size": -64},
+        {"num_maskmem": -3},
+        {"max_object_pointers_in_encoder": None},
+        {"vision_config": {"model_type": "nope"}},
+        {"memory_attention_num_attention_heads": 0},
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_model_are_named_errors(
+    folders: dict[str, Path], tmp_path: Path, odd: dict[str, object]
+) -> None:
+    shutil.copytree(folders["sam2"], tmp_path / "odd")
+    config = json.loads((tmp_path / "odd/config.json").read_text()) | odd
+    (tmp_path / "odd/config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="odd'"):
+        sam2.Sam2(checkpoint=tmp_path / "odd", device="cpu")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 MAX_CONFIG_BYTES = 1 << 20
+# What values that make no model raise where it is built, somewhere inside the library.
+_NONSENSE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -121,6 +123,7 @@ def load_model(
         CheckpointError: files are missing or damaged, or weights lack or have another shape.
     """
     import transformers
+    from huggingface_hub.errors import StrictDataclassError  # a value of another type in config.json
     from safetensors import SafetensorError
 
     options = _SAFE | ({} if dtype is None else {"dtype": dtype})
@@ -128,7 +131,7 @@ def load_model(
         model, loading = getattr(transformers, architecture).from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, **options
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, StrictDataclassError, *_NONSENSE) as error:
         raise CheckpointError(f"the model in '{folder}' cannot be loaded as {architecture}: {error}") from error
     missing = [name for name in loading["missing_keys"] if not any(fnmatchcase(name, each) for each in unread)]
     if lacking := sorted(missing) or sorted(map(str, loading.get("mismatched_keys", ()))):

@@ -15,6 +15,7 @@ from .pretrained import load_model, model_folder, read_config
 if TYPE_CHECKING:
     import torch
 
+MAX_SIDE_PX = 4096
 # model_type in config.json -> what the classes' names begin with
 TRACKERS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}
 
@@ -43,13 +44,19 @@ def load_tracker(model: str | Path, *, kind: str, device: torch.device, dtype: t
     if found != kind:
         raise CheckpointError(f"'{folder}' holds a model of the type '{found}'; wanted is '{kind}'.")
     try:
-        return load_model(f"{TRACKERS[kind]}Model", folder, device=device, dtype=dtype)
+        tracker = load_model(f"{TRACKERS[kind]}Model", folder, device=device, dtype=dtype)
     except ImportError as error:  # EdgeTAM's published encoder is one of timm's
         first = str(error).strip().partition("\n")[0]
         raise CheckpointError(
             f"the model in '{folder}' needs a package that is not installed: {first} EdgeTAM's published encoder comes "
             "with timm: pip install timm (it brings torchvision; take the build that fits torch)."
         ) from error
+    side = tracker.config.image_size
+    if not isinstance(side, int) or not 16 <= side <= MAX_SIDE_PX:
+        raise CheckpointError(
+            f"'{folder}' takes pictures of {side} px; a tracker's side is one number up to {MAX_SIDE_PX}."
+        )
+    return tracker
 
 
 def tracking_session(
