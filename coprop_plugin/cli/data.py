@@ -1,4 +1,4 @@
-"""``coprop data``: what of a benchmark lies on disk (``check``), and libraries of real things (``objects``)."""
+"""``coprop data``: what of a benchmark lies on disk, libraries of real things, and the keyframes of a data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ..datasets.check import DatasetCheck, Part
     from ..datasets.objects.further import Further
 
-HELP = "Check a benchmark on disk, or build and describe a library of real objects and sounds."
+HELP = """Check a benchmark on disk, or build and describe a library of real objects and sounds.
+`coprop data keyframes --help`: list the keyframes of a data set instead."""
+SUBJECTS = {"keyframes": "data_keyframes"}
 EXAMPLES = """\
   coprop data check AVSBench/Single-source
   coprop data check AVSBench --layout avss --json
