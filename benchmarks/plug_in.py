@@ -111,13 +111,26 @@ def by_set(sets: Sequence[dict[str, Any]]) -> Iterator[str]:
             )
 
 
+def written(stored: dict[str, Any]) -> str:
+    """The stored results as JSON, a row a line."""
+    told = {key: value for key, value in stored.items() if key != "sets"}
+    sets = [
+        f"  {json.dumps({k: v for k, v in one.items() if k != 'rows'})[:-1]}, "
+        + '"rows": [\n'
+        + ",\n".join(f"   {json.dumps(row)}" for row in one["rows"])
+        + "\n  ]}"
+        for one in stored["sets"]
+    ]
+    return json.dumps(told)[:-1] + ',\n "sets": [\n' + ",\n".join(sets) + "\n ]\n}\n"
+
+
 def main(given: Sequence[str]) -> None:
     sets = []
     for text in given:
         name, _, folder = text.partition("=")
         sets.append(compact(name, json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))))
     stored = json.loads(RESULTS.read_text(encoding="utf-8")) | {"sets": sets}
-    RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(written(stored), encoding="utf-8")
     rows = [(one["clips"], row) for one in sets for row in one["rows"]]
     perfect = min(row["M_J change"][0] for _, row in rows if row["base model"] == "perfect")
     print(

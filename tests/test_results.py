@@ -29,6 +29,11 @@ def test_the_headline_is_what_was_measured(page: str) -> None:
     assert int(found[3]) == sum(row["worse clips"] for _, row in rows) == sum(len(row["harmed"]) for _, row in rows)
     assert int(found[4]) == sum(clips for clips, _ in rows)
     assert float(found[5]) == min(row["worst"] for _, row in rows)
+    back = re.search(r"(\d+) % came back with true control points and (\d+) % with the default generator", text)
+    assert back, f"{page} does not tell what was regained"
+    pooled = runpy.run_path(str(ROOT / "benchmarks/plug_in.py"))["pooled"]
+    told = [pooled(sets, ["lag:1"], generator)["recovered"] for generator in ("truth", "boundary")]
+    assert [int(back[1]), int(back[2])] == [round(share) for share in told]
 
 
 def test_the_table_of_control_points_is_what_was_measured() -> None:
