@@ -9,6 +9,7 @@ import scenes
 
 import coprop_plugin as cp
 from coprop_plugin.control_points.silence import silence_probability
+from coprop_plugin.fusion.objects import _LAST, MOST_CLIPS, objects_of
 from coprop_plugin.fusion.tracks import Tracks
 from coprop_plugin.propagators.flow import Flow
 
@@ -122,3 +123,25 @@ def test_every_edit_and_abstention_says_why() -> None:
     assert unchanged.changed == () and all("left as it is" in w or "nothing to change" in w for w in unchanged.why)
     careful = cp.CoProp(control_points=scenes.points(scenes.STATES), fusion="consensus:max_harm=0.0001")
     assert any("is left as it is" in line for line in careful(scenes.clip(), late).why)
+
+
+def test_the_objects_of_a_prediction_are_looked_for_once_and_few_clips_are_kept() -> None:
+    clip, masks = two_dogs(3)
+    base, follower = binary(masks), Flow()
+    found = objects_of(clip, base, follower)
+    assert objects_of(clip, base, follower) is found
+    assert objects_of(clip, binary(masks), follower) is not found
+    others = [two_dogs(3) for _ in range(MOST_CLIPS + 1)]
+    for other, shown in others:
+        objects_of(other, binary(shown), follower)
+    assert objects_of(clip, base, follower) is not found and len(_LAST) <= MOST_CLIPS
+
+
+def test_specks_beside_an_object_are_no_objects_of_their_own() -> None:
+    clip, masks = two_dogs()
+    masks = masks & (np.arange(SIZE) < SIZE // 2)
+    for t in (2, 5):
+        y, x = np.argwhere(masks[t]).min(axis=0)
+        masks[t, y : y + 5, x - 2 : x + 3] = True
+        masks[t, y : y + 5, x + 3] = masks[t, y : y + 5, x + 4] = False
+    assert Tracks(clip, binary(masks), Flow()).present.shape[1] == 1
