@@ -143,6 +143,7 @@ def test_every_source_by_what_it_is_called(perceiver: Path, tmp_path: Path) -> N
     assert "DIS" in open_flow("dis").about and "steps of" not in open_flow({"max_gap_s": 0.0}).about
     assert "Perceiver IO" in open_flow(perceiver, device="cpu").about
     assert "on tiles of 24x32" in open_flow({"perceiver": str(perceiver)}, device="cpu").about
+    assert "median motion removed" in open_flow("dis-steady").about
     assert open_flow(source := Dis()) is source
 
 

@@ -66,7 +66,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--split", default="train", help="of a data set (train)")
     group.add_argument("--size", default="384x384", metavar="HxW", help="of the frames (384x384)")
     group.add_argument("--audio-checkpoint", metavar="FILE", required=True, help="VGGish's weights")
-    group.add_argument("--flow", default="dis", help="dis, a Perceiver's folder, or flows as .npy")
+    group.add_argument("--flow", default="dis", help="dis, dis-steady, a Perceiver's folder, or flows as .npy")
     group.add_argument("--binary", choices=("max", "otsu", "mean"), default="max", help="how flow becomes a mask")
     group.add_argument(
         "--answers", metavar="FILE", help="{video: [A1, A2]}, of coprop annotate prompts; none: no texts"

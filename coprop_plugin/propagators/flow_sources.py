@@ -118,8 +118,8 @@ def open_flow(given: Any, *, device: str = "auto") -> FlowSource:
     """The source of flow that a user names.
 
     Args:
-        given: ``"dis"``; a folder with a Perceiver of transformers (``config.json``); a folder or file of flows
-            (``.npy``); ``{"dis": …}`` or ``{"perceiver": FOLDER, …}`` with options; a function; or a source.
+        given: ``"dis"``; ``"dis-steady"``, the camera's motion removed; a folder with a Perceiver of transformers (``config.json``); a folder or file of flows
+            (``.npy``); a dict of options of :class:`Dis`, or ``{"perceiver": FOLDER, …}``; a function; or a source.
         device: of a Perceiver.
 
     Raises:
@@ -135,15 +135,15 @@ def open_flow(given: Any, *, device: str = "auto") -> FlowSource:
         return given
     if callable(given):
         return FromFunction(given)
-    if given == "dis":
-        return Dis()
+    if given in ("dis", "dis-steady"):
+        return Dis(camera="kept" if given == "dis" else "removed")
     path = Path(given)
     if (path / "config.json").is_file():
         return _perceiver({"model": path, "device": device})
     if path.suffix.lower() == ".npy" or (path.is_dir() and any(p.suffix == ".npy" for p in entries(path))):
         return FromFiles(path)
     raise CoPropError(
-        f"flow: nothing usable at '{path}'. Allowed: dis; a folder with a Perceiver of transformers (config.json); "
+        f"flow: nothing usable at '{path}'. Allowed: dis, dis-steady; a folder with a Perceiver of transformers (config.json); "
         "flows as .npy, one a clip; in Python a function of two frames too."
     )
 

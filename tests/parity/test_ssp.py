@@ -18,12 +18,27 @@ from coprop_plugin.adapters.ssp.network import FUSED, Ssp, SspConfig, completed
 TEXT = TextConfig(BertSizes(40, 32, 2, 4, 64, 64, 2), vision_dim=24)
 
 
-@published("aavs_avs")
-def test_off_or_at_its_start_it_is_aavs(layout: str, case: str, request: pytest.FixtureRequest) -> None:
+NAMES, CASES = published("aavs_avs").args
+SMALL = [case for case in CASES if "full" not in str(case.id)]
+FULL = [case for case in CASES if "full" in str(case.id)]
+
+
+@pytest.mark.parametrize(NAMES, SMALL)
+def test_off_or_at_its_start_it_is_aavs(layout: str, case: str) -> None:
+    check(layout, case)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(NAMES, FULL)
+def test_the_published_size_too(layout: str, case: str) -> None:
+    check(layout, case)
+
+
+def check(layout: str, case: str) -> None:
     data, stage = read_case(case), 2 if "_avss_" in layout else 1
     state = state_of(layout, int(data["seed"]))
     size = tuple(data["size"].tolist())
-    count = 2 if "full" in case else len(data["audio"])
+    count = 1 if "full" in case else len(data["audio"])
     frames = normalise(resize_bilinear(data["frames_rgb"].transpose(0, 2, 3, 1)[:count], size))
     audio = torch.from_numpy(data["audio"][:count])
     boost = torch.from_numpy(data["audio_boost_mask"][:count]) / 2 if stage == 2 else None
