@@ -113,8 +113,10 @@ def test_stage_2_gives_its_parts_to_stage_1(files: Path, given: dict[str, Any]) 
     options = {"checkpoint": files / "stage2.safetensors", "answers": SAID, **given}
     masks = first(files, given, answers=SAID).predict(clip)
     both = cp.build_adapter("ssp", first_stage=files / "stage1.pth", **options).predict(clip)
-    saved = cp.build_adapter("ssp", first_stage=masks, **options).predict(clip)
-    np.testing.assert_array_equal(both.frame(1), saved.frame(1))
+    save_file(weights(STAGE_1), files / "first.safetensors")
+    for same in (masks, files / "first.safetensors"):
+        saved = cp.build_adapter("ssp", first_stage=same, **options).predict(clip)
+        np.testing.assert_array_equal(both.frame(1), saved.frame(1))
     assert both.kind == "probability" and both.class_ids[-1] == 70
     silent, loud = (Prediction.from_labels(np.full((2, 48, 64), value)) for value in (0, 1))
     frames = [cp.build_adapter("ssp", first_stage=each, **options).predict(clip).frame(1) for each in (silent, loud)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ...audio.vggish import VGGish
@@ -53,7 +55,7 @@ class AavsAdapter(PublishedAdapter):
         checkpoint: the published ``.pth``, safetensors, or a state dict; the variant is read from it.
         audio_checkpoint: VGGish's weights (``vggish-10086976.pth``), which are not in the checkpoint, or
             a loaded VGGish.
-        first_stage: for stage 2, where the binary masks come from: a stage-1 checkpoint (a ``.pth`` file), saved masks
+        first_stage: for stage 2, where the binary masks come from: a stage-1 checkpoint (``.pth`` or ``.safetensors``), saved masks
             (any other path, see ``read_prediction``), a prediction, an adapter, or a dict that names one.
         features: the published pipeline takes VGGish's features before their last ReLU (``linear``, as towhee has
             them); ``relu`` takes them after it.
@@ -157,7 +159,7 @@ class FirstStage:
             source = Path(source)
             if not source.exists():
                 raise CheckpointError(f"first_stage: no file or folder at '{source}'.")
-            if source.suffix == ".pth":
+            if _is_network(source):
                 source = {"checkpoint": source, "variant": "stage1", **shared}
             else:
                 source = {"name": "saved_masks", "path": source}
@@ -170,3 +172,14 @@ class FirstStage:
             given = self._source if isinstance(self._source, Prediction) else self._source.predict(clip)
             self._latest = clip, check_count(given, clip)
         return self._latest[1].label_map(t) != 0
+
+
+def _is_network(path: Path) -> bool:
+    """Whether a file holds weights: a ``.pth``, or safetensors with a network's names (others hold saved scores)."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return path.suffix == ".pth"
+    try:
+        with safe_open(path, "pt") as file:
+            return any(fnmatchcase(name, MARKS) for name in file.keys())  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, OSError):
+        return False  # the reader of saved masks says what is wrong
