@@ -193,8 +193,8 @@ def test_broken_answers_are_named_and_bounded(name: str) -> None:
     with serving(lambda body, n: reply) as server:
         begun_s = time.monotonic()
         with pytest.raises(ModelError, match=message):
-            ask(server, timeout_s=0.6)
-        assert time.monotonic() - begun_s < 5
+            ask(server, timeout_s=0.6 if "in time" in message else 20)  # what is no answer shows at once
+        assert time.monotonic() - begun_s < 15
 
 
 MALFORMED = {
