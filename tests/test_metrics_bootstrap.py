@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from coprop_plugin.metrics.bootstrap import (
     sign_flip_test,
     sign_test,
 )
+from coprop_plugin.metrics.curves import Curve, Curves, compact
+from coprop_plugin.metrics.sums import exact_sum, stack
 
 BEFORE, AFTER = np.array([0.50, 0.62, 0.71, 0.40, 0.55]), np.array([0.58, 0.60, 0.75, 0.52, 0.55])
 
@@ -73,17 +76,35 @@ def test_what_does_not_fit_is_refused(before: np.ndarray, after: np.ndarray, opt
         paired_bootstrap(before, after, **options)
 
 
-def test_flat_curves_give_what_whole_ones_give() -> None:
-    """Curves that are one number repeated are kept as that number; totals, draws and statistics are those of all of it."""
-    from coprop_plugin.metrics.bootstrap import _weighted
-    from coprop_plugin.metrics.sums import exact_sum, is_flat, stack
+@pytest.mark.parametrize("stretches", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(8,), (2, 6)])
+def test_curves_kept_short_give_what_whole_ones_give(stretches: int, shape: tuple[int, ...]) -> None:
+    """Totals, draws, numbers of each video and differences are those of whole arrays."""
+    rng = np.random.default_rng(stretches)
+    size = int(np.prod(shape))
+    rows = []
+    for _ in range(700):
+        cuts = np.sort(rng.choice(np.arange(1, 3), stretches - 1, replace=False))
+        curve = np.repeat(rng.random(stretches), np.diff([0, *cuts, size])).reshape(shape)
+        rows.append({"curve": curve.tolist(), "n": 1.0})
+    short = stack([{name: compact(v) if isinstance(v, list) else v for name, v in row.items()} for row in rows])
+    whole = stack(rows)
+    assert isinstance(short["curve"], Curves) and isinstance(whole["curve"], np.ndarray)
+    assert short["curve"].numbers.size <= 3 * len(rows) and len(short["curve"]) == len(rows)
+    np.testing.assert_array_equal(short["curve"][:], whole["curve"])
+    np.testing.assert_array_equal(exact_sum(short["curve"]), exact_sum(whole["curve"]))
 
-    rng = np.random.default_rng(0)
-    numbers = rng.random(7)
-    flat = stack([{"curve": np.broadcast_to(number, (5,)), "n": 1.0} for number in numbers])
-    whole = stack([{"curve": np.full(5, number), "n": 1.0} for number in numbers])
-    assert is_flat(flat["curve"]) and not is_flat(whole["curve"]) and not is_flat(flat["n"])
-    assert np.array_equal(flat["curve"], whole["curve"])
-    assert np.array_equal(exact_sum(flat["curve"]), exact_sum(whole["curve"]))
-    counts = rng.integers(0, 3, (4, 7)).astype(float)
-    np.testing.assert_allclose(_weighted(counts, flat["curve"]), _weighted(counts, whole["curve"]), rtol=1e-12)
+    def best(total: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"best": total["curve"].reshape(len(total["n"]), -1).max(axis=1) / total["n"]}
+
+    ours, theirs = (paired_bootstrap_of_sums(s, s | {"n": 2 * s["n"]}, best, draws=40)["best"] for s in (short, whole))
+    for name, value in theirs.as_dict().items():
+        assert ours.as_dict()[name] == pytest.approx(value, rel=1e-12), name
+
+
+def test_a_curve_stands_where_an_array_would() -> None:
+    for values in ([0.5] + [0.25] * 9, [[1, 1, 1], [1, 1, 2]], [1.0, 2.0, 3.0], [], [7]):
+        short = compact(values)
+        np.testing.assert_array_equal(np.asarray(short), np.array(values))
+        np.testing.assert_array_equal(np.asarray(short).shape, np.array(values).shape)
+    assert not isinstance(compact([1.0, 2.0, 3.0]), Curve)

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import CoPropError
-from .sums import flat_numbers, is_flat
+from .curves import Curves
+
+Stack = np.ndarray | Curves
+Statistic = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 EXACT_FLIPS_BELOW = 13  # videos: fewer have under 2^13 sign patterns, and all of them are tried
 
@@ -90,9 +93,9 @@ def paired_bootstrap(
 
 
 def paired_bootstrap_of_sums(
-    before: Mapping[str, np.ndarray],
-    after: Mapping[str, np.ndarray],
-    statistic: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+    before: Mapping[str, Stack],
+    after: Mapping[str, Stack],
+    statistic: Statistic,
     *,
     draws: int = 10000,
     seed: int = 0,
@@ -108,8 +111,8 @@ def paired_bootstrap_of_sums(
     if draws < 1 or not 0 < level < 1:
         raise CoPropError(f"a bootstrap needs draws and a level between 0 and 1 (as 0.95); got {draws} and {level}.")
     sides = (before, after)
-    videos = len(next(iter(before.values())))
-    old, new = ([statistic(_all_once(sums)), statistic(sums)] for sums in sides)
+    videos = _videos(before)
+    old, new = ([statistic(_all_once(sums)), _one_by_one(statistic, sums)] for sums in sides)
     drawn_differences: dict[str, list[np.ndarray]] = {name: [] for name in old[0]}
     for counts in draw_counts(videos, draws=draws, seed=seed):
         drawn_old, drawn_new = (statistic(_drawn(sums, counts)) for sums in sides)
@@ -142,20 +145,28 @@ def paired_bootstrap_of_sums(
     return {name: difference(name) for name in old[0]}
 
 
-def _all_once(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: values.sum(axis=0)[None] for name, values in sums.items()}
+def _all_once(sums: Mapping[str, Stack]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(values.sum(axis=0))[None] for name, values in sums.items()}
 
 
-def _drawn(sums: Mapping[str, np.ndarray], counts: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: _weighted(counts, values) for name, values in sums.items()}
+def _drawn(sums: Mapping[str, Stack], counts: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        name: values.weighted(counts) if isinstance(values, Curves) else np.tensordot(counts, values, 1)
+        for name, values in sums.items()
+    }
 
 
-def _weighted(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """``(B, …)``: the sums of ``values (V, …)`` under ``counts (B, V)``."""
-    if not is_flat(values):
-        return np.tensordot(counts, values, 1)
-    totals = counts @ flat_numbers(values)
-    return np.broadcast_to(totals.reshape((-1,) + (1,) * (values.ndim - 1)), (len(counts), *values.shape[1:]))
+def _one_by_one(statistic: Statistic, sums: Mapping[str, Stack]) -> dict[str, np.ndarray]:
+    """The numbers of each video alone, some videos at a time: curves are whole for those alone."""
+    blocks = [
+        statistic({name: values[start : start + _BLOCK] for name, values in sums.items()})
+        for start in range(0, _videos(sums), _BLOCK)
+    ]
+    return {name: np.concatenate([np.asarray(block[name], float) for block in blocks]) for name in blocks[0]}
+
+
+def _videos(sums: Mapping[str, Stack]) -> int:
+    return len(next(iter(sums.values())))
 
 
 _SAME = 1e-12  # differences below are rounding

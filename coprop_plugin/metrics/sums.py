@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from .curves import Curves, column
 from .frames import FramePair, VideoInfo
 
 Sums = dict[str, Any]
@@ -66,27 +67,9 @@ class Family(ABC):
         return tuple(name for name in names if "M_F" in name) if self.sweeps_scores() else ()
 
 
-def stack(rows: Sequence[Sums]) -> dict[str, np.ndarray]:
-    """Name -> ``(N, …) float64`` of N rows."""
-    return {name: _column([row[name] for row in rows]) for name in rows[0]}
-
-
-def _column(values: Sequence[Any]) -> np.ndarray:
-    """Values of all rows; where each is one number repeated (:func:`is_flat`), the numbers are kept once here too."""
-    if all(isinstance(value, np.ndarray) and is_flat(value[None]) for value in values):
-        shape = values[0].shape
-        return np.broadcast_to(flat_numbers(values).reshape((-1,) + (1,) * len(shape)), (len(values), *shape))
-    return np.array(values, float)
-
-
-def is_flat(values: np.ndarray) -> bool:
-    """Whether every ``values[n]`` is one number that is held once (a curve of hard masks), of any shape but ``()``."""
-    return values.ndim > 1 and values.size > 0 and not any(values.strides[1:])
-
-
-def flat_numbers(values: Iterable[np.ndarray]) -> np.ndarray:
-    """``(N,)``: the numbers of flat ``values``."""
-    return np.array([value.flat[0] for value in values], float)
+def stack(rows: Sequence[Sums]) -> dict[str, np.ndarray | Curves]:
+    """Name -> ``(N, …) float64`` of N rows, as curves where these are shorter."""
+    return {name: column([row[name] for row in rows]) for name in rows[0]}
 
 
 def totals(rows: Sequence[Sums]) -> dict[str, np.ndarray]:
@@ -94,13 +77,13 @@ def totals(rows: Sequence[Sums]) -> dict[str, np.ndarray]:
     return {name: exact_sum(values)[None] for name, values in stack(rows).items()}
 
 
-def exact_sum(values: np.ndarray) -> np.ndarray:
+def exact_sum(values: np.ndarray | Curves) -> np.ndarray:
     """The sum over the first axis, the same whatever the order."""
-    if is_flat(values):
-        return np.full(values.shape[1:], math.fsum(flat_numbers(values).tolist()))
+    if isinstance(values, Curves):
+        return values.exact_sum()
     columns = values.reshape(len(values), -1).T
     # one column after the other: as Python numbers all of them would take four times the memory of the array
-    return np.array([math.fsum(column.tolist()) for column in columns]).reshape(values.shape[1:])
+    return np.array([math.fsum(one.tolist()) for one in columns]).reshape(values.shape[1:])
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

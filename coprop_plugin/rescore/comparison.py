@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..metrics.compare import compare
+from ..metrics.curves import compact
 from ..metrics.protocols import Scorer
 from ..metrics.scores import label
 from ..metrics.sums import ratio, totals
@@ -116,17 +115,9 @@ def read_scorers(
         for side, scorer in sides.items():
             kept = record[side]
             sums = kept["sums"][protocol] or {}
-            compact = {sys.intern(k): _compact(v) if isinstance(v, list) else v for k, v in sums.items()}
-            scorer.restore(video.video_id, {**kept, "sums": {protocol: compact or None}})
+            short = {sys.intern(k): compact(v) if isinstance(v, list) else v for k, v in sums.items()}
+            scorer.restore(video.video_id, {**kept, "sums": {protocol: short or None}})
     return sides["before"], sides["after"], changed
-
-
-def _compact(values: list[Any]) -> np.ndarray:
-    """The same numbers in a twentieth of the memory; in next to none where all are one (curves of hard masks)."""
-    array = np.array(values)
-    if array.size > 1 and (array == array.flat[0]).all():
-        return np.broadcast_to(array.flat[0].copy(), array.shape)
-    return array
 
 
 def _subsets(plan: RunPlan, scorer: Scorer) -> Iterable[tuple[str, list[str]]]:
