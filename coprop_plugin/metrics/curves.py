@@ -18,15 +18,29 @@ class Curve:
     """Numbers of any shape that change at few places; it stands where an array would (``numpy.asarray``).
 
     Args:
-        numbers: ``(U,) float64``, one of each stretch.
+        numbers: ``(U,)``, one of each stretch.
         starts: the U places, in the order of the flattened shape, at which the stretches begin; the first is 0.
         shape: of the whole.
     """
 
-    __slots__ = ("numbers", "shape", "starts")
+    __slots__ = ("_bytes", "_form")
 
     def __init__(self, numbers: np.ndarray, *, starts: tuple[int, ...], shape: tuple[int, ...]) -> None:
-        self.numbers, self.starts, self.shape = numbers, starts, shape
+        # a scoring of thousands of videos holds tens of these for each: an array of its own would be three times as much
+        self._bytes = numbers.astype(float).tobytes()
+        self._form = _shared(starts, shape)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        return np.frombuffer(self._bytes)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        return self._form[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._form[1]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.numbers[_stretch_of(self.starts, math.prod(self.shape))].reshape(self.shape), dtype)
@@ -73,7 +87,7 @@ def compact(values: Sequence[Any]) -> Curve | np.ndarray:
     starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]])) if flat.size else np.zeros(0, int)
     if not flat.size or 2 * len(starts) > flat.size:
         return array
-    return Curve(flat[starts], starts=_shared(tuple(starts.tolist())), shape=array.shape)
+    return Curve(flat[starts], starts=tuple(starts.tolist()), shape=array.shape)
 
 
 def column(values: Sequence[Any]) -> Curves | np.ndarray:
@@ -96,6 +110,6 @@ def _stretch_of(starts: tuple[int, ...], size: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1024)
-def _shared(starts: tuple[int, ...]) -> tuple[int, ...]:
-    """One tuple for all curves that change at the same places."""
-    return starts
+def _shared(starts: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """One form for all curves that change at the same places."""
+    return starts, shape
