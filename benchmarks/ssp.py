@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -278,7 +279,7 @@ def run(args: argparse.Namespace) -> None:
             print(f"{row.name}, seed {seed}: {time.process_time() - begun:.0f} s of CPU", file=sys.stderr, flush=True)
 
 
-def collected(runs: Path) -> dict[str, object]:
+def collected(runs: Path) -> dict[str, Any]:
     """Every row and mode beside AAVS: means over clips and seeds, with intervals over clips."""
     kept = {(row.name, seed): runs / f"{row.name.replace(' ', '')}_{seed}.json" for row in ROWS for seed in SEEDS}
     read = {key: json.loads(path.read_text()) for key, path in kept.items() if path.is_file()}
@@ -289,7 +290,7 @@ def collected(runs: Path) -> dict[str, object]:
             for mode in ("off", "flow", "floor"):
                 if f"{part} {mode}" not in read.get((row.name, seeds[0] if seeds else -1), {}):
                     continue
-                for metric in ("J moving", "J still", "F moving", "F still", "marked in silence"):
+                for metric in METRICS:
                     ours, base = (
                         _means([read[name, seed][f"{part} {m}"] for seed in seeds], metric)
                         for name, m in ((row.name, mode), ("AAVS", "off"))
@@ -308,18 +309,30 @@ def _means(runs: list[list[dict[str, float]]], metric: str) -> dict[int, float]:
     return {i: float(np.mean([run[i][metric] for run in runs])) for i in range(len(runs[0])) if metric in runs[0][i]}
 
 
-def table(found: dict[str, object]) -> str:
-    """Percent; the difference to AAVS with its interval."""
+METRICS = ("J moving", "J still", "F moving", "F still", "marked in silence")
+
+
+def table(found: dict[str, Any]) -> str:
+    """Percent; the difference to AAVS with its interval, and the clips whose J fell by more than rounding."""
     rows: dict[tuple[str, str, str], dict[str, str]] = {}
-    for line in found["lines"]:  # type: ignore[attr-defined]
+    for line in found["lines"]:
         told = f"{100 * line['after']:.1f}"
+        each = rows.setdefault((line["clips"], line["row"], line["test pre-mask"]), {})
         if line["row"] != "AAVS":
             told += f" ({100 * line['delta']:+.1f}; {100 * line['low']:+.1f} to {100 * line['high']:+.1f})"
-        rows.setdefault((line["clips"], line["row"], line["test pre-mask"]), {})[line["metric"]] = told
-    metrics = ("J moving", "J still", "F moving", "F still", "marked in silence")
-    text = [f"| objects | row | pre-mask at test | {' | '.join(metrics)} |", "|" + "---|" * (3 + len(metrics))]
-    text += [f"| {' | '.join(key)} | {' | '.join(each.get(m, '') for m in metrics)} |" for key, each in rows.items()]
+            each[f"harm {line['metric']}"] = f"{line['worse']} of {line['videos']}, {100 * line['worst']:+.0f}"
+        each[line["metric"]] = told
+    columns = (*METRICS, "harm J moving", "harm J still")
+    heads = (*METRICS, "J moving: worse, worst", "J still: worse, worst")
+    text = [f"| objects | row | pre-mask at test | {' | '.join(heads)} |", "|" + "---|" * (3 + len(heads))]
+    text += [f"| {' | '.join(key)} | {' | '.join(each.get(c, '') for c in columns)} |" for key, each in rows.items()]
     return "\n".join(text)
+
+
+def written(found: dict[str, Any]) -> str:
+    """As JSON, a number a line."""
+    head = json.dumps({key: value for key, value in found.items() if key != "lines"})
+    return head[:-1] + ', "lines": [\n' + ",\n".join(json.dumps(line) for line in found["lines"]) + "\n]}\n"
 
 
 if __name__ == "__main__":
@@ -331,7 +344,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if given.table:
         results = collected(given.runs)
-        (given.runs / "ssp.json").write_text(json.dumps(results, indent=1))
+        (given.runs / "ssp.json").write_text(written(results), encoding="utf-8")
         print(table(results))
     else:
         run(given)

@@ -25,3 +25,9 @@ def test_the_table_of_control_points_is_what_was_measured() -> None:
     rows = json.loads((ROOT / "benchmarks/results/control_points.json").read_text(encoding="utf-8"))
     table = runpy.run_path(str(ROOT / "benchmarks/control_points.py"))["table"]
     assert table(rows) in (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_ssp_is_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks/results/ssp.json").read_text(encoding="utf-8"))
+    table = runpy.run_path(str(ROOT / "benchmarks/ssp.py"))["table"]
+    assert table(found) in (ROOT / "benchmarks/RESULTS_ssp.md").read_text(encoding="utf-8")
