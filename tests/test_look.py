@@ -114,6 +114,17 @@ def test_a_cut_follows_colours_and_is_the_same_again() -> None:
     assert cut_out(frame, np.ones((96, 160), np.float32)).min() == 1
 
 
+def test_a_cut_leaves_specks_of_the_same_colour_and_keeps_two_things() -> None:
+    frame = np.zeros((192, 320, 3), np.uint8)
+    rough = np.full((192, 320), 0.2, np.float32)
+    for place, evidence in (((20, 20, 80), 1.0), ((100, 200, 70), 0.6), ((30, 250, 4), 0.5)):
+        top, left, side = place
+        frame[top : top + side, left : left + side] = 200
+        rough[top : top + side, left : left + side] = evidence
+    found = cut_out(frame, rough) > 0.5
+    assert found[60, 60] and found[130, 230] and not found[30:34, 250:254].any()
+
+
 # The adapter
 
 
