@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -189,6 +190,15 @@ def test_unchanged_masks_are_said_to_be(tmp_path):
     page = report(tmp_path, **case)
     assert "None of the 6 frames changed: the refined masks equal the base masks." in page.words
     assert "The frame that changed most" not in page.words
+
+
+def test_what_the_base_masks_are_stands_once_and_first(tmp_path):
+    case = example()
+    case["base"] = replace(case["base"], notes=("heard and seen: <dog>",))
+    words = report(tmp_path, **case, notes=["heard and seen: <dog>", "another note"]).words
+    assert words.count("heard and seen: <dog>") == 1 and words.count("another note") == 1
+    assert words.index("heard and seen") < words.index("Frame by frame") < words.index("another note")
+    assert "About the base masks" not in report(tmp_path, **example()).words
 
 
 def test_avsbench_classes_have_their_names(tmp_path):

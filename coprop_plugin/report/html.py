@@ -124,7 +124,10 @@ def report_page(
         settings=setting_rows(settings or {}),
         iou_rule=FRAME_IOU_RULE,
         min_area=MIN_AREA_SHARE,
-        notes=tuple(dict.fromkeys((*clip.notes, *control_points.origin.notes, *notes))),
+        masks_notes=base.notes,
+        notes=tuple(
+            n for n in dict.fromkeys((*clip.notes, *control_points.origin.notes, *notes)) if n not in base.notes
+        ),
         why=tuple(why[:MAX_WHY_LINES]),
         why_left_out=max(0, len(why) - MAX_WHY_LINES),
     )
