@@ -55,8 +55,8 @@ class AavsAdapter(PublishedAdapter):
         checkpoint: the published ``.pth``, safetensors, or a state dict; the variant is read from it.
         audio_checkpoint: VGGish's weights (``vggish-10086976.pth``), which are not in the checkpoint, or
             a loaded VGGish.
-        first_stage: for stage 2, where the binary masks come from: a stage-1 checkpoint (``.pth`` or ``.safetensors``), saved masks
-            (any other path, see ``read_prediction``), a prediction, an adapter, or a dict that names one.
+        first_stage: for stage 2, where the binary masks come from: a stage-1 checkpoint (``.pth`` or ``.safetensors``),
+            saved masks (any other path, see ``read_prediction``), a prediction, an adapter, or a dict that names one.
         features: the published pipeline takes VGGish's features before their last ReLU (``linear``, as towhee has
             them); ``relu`` takes them after it.
         variant: ``stage1`` or ``stage2``.

@@ -57,8 +57,9 @@ class SspAdapter(AavsAdapter):
         checkpoint: what ``coprop train ssp`` wrote, or AAVS's ``.pth``.
         audio_checkpoint: see :class:`AavsAdapter`.
         first_stage: for stage 2; a checkpoint is run by this adapter with the same flow and answers.
-        flow: where optical flow comes from: ``dis``; ``dis-steady``, the camera's motion removed; a folder with a Perceiver of transformers; flows as ``.npy``; a
-            function of two frames (see :func:`~coprop_plugin.propagators.flow_sources.open_flow`).
+        flow: where optical flow comes from: ``dis``; ``dis-steady``, the camera's motion removed; a folder with a
+            Perceiver of transformers; flows as ``.npy``; a function of two frames (see
+            :func:`~coprop_plugin.propagators.flow_sources.open_flow`).
         binary: the rule by which a video's flow becomes a mask: ``max``, ``otsu`` or ``mean``.
         pre_mask: ``flow`` blacks out what stands still (the paper), ``floor`` dims it to a half, ``off``; ``auto`` takes
             ``flow`` where the weights were trained with a pre-mask, else ``off``.

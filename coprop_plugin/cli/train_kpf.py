@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from .synth import size_of
-from .training_run import add_schedule, run_training, tell
+from .training_run import add_schedule, add_source, run_training, tell
 
 if TYPE_CHECKING:
     from ..keyframe.network import KpfForm
@@ -45,13 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ):
         what.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"({default})")
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        required=True,
-        metavar="DATA",
-        help="folder of a data set, synth:KIND:FIRST-LAST (seeds), or objects:LIBRARY:SPLIT:KIND:FIRST-LAST",
-    )
-    data.add_argument("--split", default="train", help="of a data set (train)")
+    add_source(data)
     data.add_argument("--keyframes", metavar="FILE", help="train on these frames alone: coprop data keyframes")
     data.add_argument("--frames", type=int, default=1, metavar="N", help="of each clip in a step (1)")
     add_schedule(parser.add_argument_group("schedule"))

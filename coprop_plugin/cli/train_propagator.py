@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CoPropError
 from . import options
 from .synth import size_of
-from .training_run import add_schedule, run_training, tell
+from .training_run import add_schedule, add_source, run_training, tell
 
 if TYPE_CHECKING:
     from ..training.sequences import Heard
@@ -56,13 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(group: Any) -> None:
-    group.add_argument(
-        "--data",
-        required=True,
-        metavar="DATA",
-        help="synth:KIND:FIRST-LAST (seeds), objects:LIBRARY:SPLIT:KIND:FIRST-LAST, or the folder of a data set",
-    )
-    group.add_argument("--split", default="train", help="of a data set (train)")
+    add_source(group)
     group.add_argument("--masks", choices=("sounding", "visible"), default="sounding", help="of made clips")
     group.add_argument("--size", default="465x465", metavar="HxW", help="of the frames (465x465; Swin: 464x464)")
     group.add_argument("--length", type=int, default=5, metavar="T", help="frames of a sequence (5)")

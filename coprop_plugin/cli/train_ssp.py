@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CoPropError
 from .synth import size_of
-from .training_run import add_schedule, run_training, settings_of, tell
+from .training_run import add_schedule, add_source, run_training, settings_of, tell
 
 HELP = """Train SSP (Stepping Stone Plus): AAVS with a flow pre-mask, a post-mask loss and two aligned texts.
 Each can be left out (--pre-mask off --post-weight 0, no --answers: that is AAVS). A stopped training goes on with the same
@@ -57,13 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(group: Any) -> None:
-    group.add_argument(
-        "--data",
-        required=True,
-        metavar="DATA",
-        help="synth:KIND:FIRST-LAST (seeds), objects:LIBRARY:SPLIT:KIND:FIRST-LAST, or the folder of a data set",
-    )
-    group.add_argument("--split", default="train", help="of a data set (train)")
+    add_source(group)
     group.add_argument("--size", default="384x384", metavar="HxW", help="of the frames (384x384)")
     group.add_argument("--audio-checkpoint", metavar="FILE", required=True, help="VGGish's weights")
     group.add_argument("--flow", default="dis", help="dis, dis-steady, a Perceiver's folder, or flows as .npy")

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 SETTINGS = ("steps", "batch", "learning_rate", "final_rate", "save_every", "seed")
 
 
+def add_source(group: Any) -> None:
+    """Of the clips to train on."""
+    group.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="synth:KIND:FIRST-LAST (seeds), objects:LIBRARY:SPLIT:KIND:FIRST-LAST, or the folder of a data set",
+    )
+    group.add_argument("--split", default="train", help="of a data set (train)")
+
+
 def add_schedule(group: Any) -> None:
     from ..training.schedule import Schedule
 
