@@ -1,6 +1,7 @@
 """Our numbers against those of the published functions, and our own definitions against their worked examples.
 
-Every case file whose name begins with a family's name is taken, with whatever cases its manifest lists.
+Every case file whose name begins with a family's name is taken, with whatever cases its manifest lists;
+one file, since all families share that rule and its tolerances.
 """
 
 from __future__ import annotations

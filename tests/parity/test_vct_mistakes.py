@@ -1,4 +1,7 @@
-"""Each small mistake that VCT's description warns of, made on purpose: a published case must tell it from the truth."""
+"""Each small mistake that VCT's description warns of, made on purpose: a published case must tell it from the truth.
+
+One file: every mistake is a patch around the one shared case, and a list of them is read as a whole.
+"""
 
 from __future__ import annotations
 
