@@ -32,7 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     what = parser.add_argument_group("what")
-    what.add_argument("--model", default="r50_aotl", help="aott, aots, aotb, aotl, r50_aotl, swinb_aotl or r50_deaotl")
+    what.add_argument(
+        "--model", default="r50_aotl", help="aott, aots, aotb, aotl, r50_aotl, swinb_aotl, r50_deaotl or aot_lite0"
+    )
     what.add_argument("--checkpoint", metavar="FILE", help="weights to start from (none: from scratch)")
     what.add_argument(
         "--train", choices=("insert", "all"), help="which part (default: the insert; all where there is none)"
@@ -60,6 +62,8 @@ def _add_data(group: Any) -> None:
     group.add_argument("--masks", choices=("sounding", "visible"), default="sounding", help="of made clips")
     group.add_argument("--size", default="465x465", metavar="HxW", help="of the frames (465x465; Swin: 464x464)")
     group.add_argument("--length", type=int, default=5, metavar="T", help="frames of a sequence (5)")
+    group.add_argument("--identities", type=int, default=10, metavar="N", help="objects of a sequence at most (10)")
+    group.add_argument("--moved", action="store_true", help="the pictures are turned, shifted, bent and recoloured too")
     group.add_argument("--missed-points", type=int, default=0, metavar="N", help="control points left out of each (0)")
 
 
@@ -95,11 +99,16 @@ def _training(args: argparse.Namespace) -> Any:
         network.to(choose_device(args.device)),
         source,
         SequenceRule(
-            length=args.length, size=size, missed_points=args.missed_points, context_frames=args.audio_context
+            length=args.length,
+            size=size,
+            missed_points=args.missed_points,
+            num_identities=args.identities,
+            context_frames=args.audio_context,
         ),
         part=args.train or ("all" if insert is None or args.checkpoint is None else "insert"),
         pretrained=args.checkpoint is not None,
         features=heard,
+        moves=args.moved,
         sound="shuffled" if args.shuffled else "true",
         record={
             "model": args.model,

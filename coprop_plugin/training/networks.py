@@ -13,6 +13,7 @@ from ..errors import CoPropError
 from ..layers.frozen_norm import FrozenBatchNorm
 from ..propagators.aot.config import PATCH_PX, config_of
 from ..propagators.aot.network import AOTNetwork
+from ..propagators.aot.networks import network_class
 from ..propagators.audio_insert import AudioInsert
 from ..weights.checkpoint import read_state_dict
 
@@ -21,6 +22,7 @@ FIRST_STAGES = {
     "mobilenet_v2": tuple(f"encoder.features.{i}." for i in range(4)),
     "resnet50": ("encoder.conv1.", "encoder.layer1."),
     "swin_b": ("encoder.patch_embed.", "encoder.layers.0."),
+    "lite0": ("encoder.",),
 }
 
 
@@ -45,14 +47,19 @@ def starting_network(
         CheckpointError: weights that are unsafe, damaged or of another model.
     """
     config = config_of(model)
+    if config.encoder == "lite0" and insert is not None and insert.get("identity"):
+        raise CoPropError(
+            f"{model} has no learned identities that the sound could enter; leave identity (--identity) out."
+        )
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         if checkpoint is None:
-            network = _random_network(AOTNetwork(config))
+            made = network_class(config)(config)
+            network = made if made.kept_elsewhere else _random_network(made)  # the small one begins as matching
         else:
             state = checkpoint if isinstance(checkpoint, Mapping) else read_state_dict(checkpoint)
             what = "the state dict" if isinstance(checkpoint, Mapping) else f"'{checkpoint}'"
-            network = AOTNetwork.from_state(config, state, what=what)
+            network = network_class(config).from_state(config, state, what=what)
         if insert is not None:
             wanted = AudioInsert(network.level_widths, **insert)
             network.audio_insert = _same_form(network.audio_insert, wanted) or wanted

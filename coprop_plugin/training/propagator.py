@@ -19,6 +19,7 @@ from ..propagators.aot.preprocess import most_likely, network_size, to_input
 from ..propagators.audio_insert import AudioTokens
 from ..propagators.guides import TextGuide
 from .losses import IGNORE, mask_loss
+from .moved import moved
 from .networks import freeze_first_stages, thaw_norms
 from .sequences import Heard, MaskedSequence, SequenceRule, SequenceSource, draw_sequence
 
@@ -68,6 +69,7 @@ class PropagatorTraining:
             and the encoder learns at a tenth of the rate. Otherwise norms follow the batches.
         features: if there is an insert, a clip's ``(T, D)`` audio features, or what gives tokens of categories' names.
         sound: ``true``, or ``shuffled``: each sequence hears the next one of its batch (the control of a study).
+        moves: whether the pictures of a sequence are turned, shifted, zoomed, bent and recoloured besides.
         record: what else describes the training: model, checkpoint, kind of features.
 
     Raises:
@@ -85,15 +87,20 @@ class PropagatorTraining:
         pretrained: bool = True,
         features: Heard | None = None,
         sound: Sound = "true",
+        moves: bool = False,
         record: Mapping[str, Any] | None = None,
     ) -> None:
         _check(network, rule, part=part, pretrained=pretrained, features=features, sound=sound)
         self.module: nn.Module = network
         self.num_items = len(source)
         self._network, self._source, self._rule, self._features = network, source, rule, features
+        self._moved = moves
         self._part, self._pretrained, self._sound, self._record = part, pretrained, sound, dict(record or {})
         self._engine = Engine(network)
         network.requires_grad_(part == "all")
+        for name, parameter in network.named_parameters():
+            if name.startswith(network.kept_elsewhere):
+                parameter.requires_grad_(False)
         if network.audio_insert is not None:
             network.audio_insert.requires_grad_(True)
         if part == "all" and pretrained:
@@ -107,7 +114,8 @@ class PropagatorTraining:
         for name, parameter in self._network.named_parameters():
             if not parameter.requires_grad:
                 continue
-            scale = PRETRAINED_ENCODER_SCALE if self._pretrained and name.startswith("encoder.") else 1.0
+            known = (self._pretrained and name.startswith("encoder.")) or name.startswith(self._network.slow)
+            scale = PRETRAINED_ENCODER_SCALE if known else 1.0
             decay = 0.0 if parameter.ndim <= 1 or name.endswith(NOT_DECAYED) else WEIGHT_DECAY
             groups.setdefault((scale, decay), []).append(parameter)
         return [{"params": params, "scale": scale, "weight_decay": decay} for (scale, decay), params in groups.items()]
@@ -118,6 +126,8 @@ class PropagatorTraining:
                 "a sequence hears another one of its batch, so shuffled sound needs a batch of 2 or more."
             )
         sequences = [draw_sequence(self._source, item, self._rule, rng, self._features) for item in items]
+        if self._moved:
+            sequences = [moved(sequence, rng) for sequence in sequences]
         device = self._network.encoder_projector.weight.device
         frames = [sequence.frames[t] for t in range(self._rule.length) for sequence in sequences]
         used = torch.zeros(len(items), MAX_OBJECTS + 1, dtype=torch.bool)
@@ -144,7 +154,8 @@ class PropagatorTraining:
 
     def weights(self) -> Mapping[str, Tensor]:
         """The state dict under the published names (norms that were trained have one entry more while they are)."""
-        return {k: v for k, v in self._network.state_dict().items() if not k.endswith("num_batches_tracked")}
+        elsewhere, state = self._network.kept_elsewhere, self._network.state_dict()
+        return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith(elsewhere)}
 
     def describe(self) -> Mapping[str, Any]:
         return {
@@ -154,6 +165,7 @@ class PropagatorTraining:
             "sound": self._sound if self._features else "none",
             "data": self._source.describe(),
             "sequences": asdict(self._rule),
+            **({"moved": True} if self._moved else {}),
             **self._record,
         }
 
@@ -176,7 +188,7 @@ class PropagatorTraining:
                 self._engine.update(memory, current, fed)
 
     def _decode(self, tokens: Tensor, features: Features, size: torch.Size) -> Tensor:
-        logits = self._engine.decode(tokens, features, [MAX_OBJECTS] * len(tokens))
+        logits = self._engine.decode(tokens, features, [self._rule.num_identities] * len(tokens))
         return self._network.resize(logits, (size[0], size[1]))
 
     def _audio(self, sequences: Sequence[MaskedSequence]) -> AudioTokens | None:

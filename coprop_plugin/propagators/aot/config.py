@@ -24,15 +24,15 @@ class AOTConfig:
     """
 
     name: str
-    encoder: Literal["mobilenet_v2", "resnet50", "swin_b"]
+    encoder: Literal["mobilenet_v2", "resnet50", "swin_b", "lite0"]
     num_layers: int
     gated: bool = False
     memory_gap: int = 5
 
     @property
     def align_corners(self) -> bool:
-        """Sizes are ``16k + 1`` and corners aligned; Swin takes ``16k`` and does not align them."""
-        return self.encoder != "swin_b"
+        """Sizes are ``16k + 1`` and corners aligned; Swin and lite0 take ``16k`` and do not align them."""
+        return self.encoder not in ("swin_b", "lite0")
 
 
 MODELS = {
@@ -47,14 +47,16 @@ MODELS = {
         AOTConfig("r50_deaotl", "resnet50", 3, gated=True),
     )
 }
+LITE0 = AOTConfig("aot_lite0", "lite0", 1, memory_gap=2)  # not published: made and trained here
 
 
 def config_of(name: str) -> AOTConfig:
-    """The configuration of a published model by its name.
+    """The configuration of a model by its name.
 
     Raises:
         CoPropError: no such model.
     """
-    if name not in MODELS:
-        raise unknown_name("AOT model", name, MODELS)
-    return MODELS[name]
+    known = {**MODELS, LITE0.name: LITE0}
+    if name not in known:
+        raise unknown_name("AOT model", name, known)
+    return known[name]

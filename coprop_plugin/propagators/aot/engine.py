@@ -60,7 +60,8 @@ class Engine:
 
     def decode(self, tokens: Tensor, features: Features, num_objects: Sequence[int]) -> Tensor:
         """``(B, 11, H / 4, W / 4)`` logits; channels above a row's number of objects are -1e10."""
-        return mask_unused(self.network.decode(tokens, features, self._grid(features)), num_objects)
+        logits = self.network.decode(tokens, features, self._grid(features), num_objects=max(num_objects))
+        return mask_unused(logits, num_objects)
 
     def _grid(self, features: Features) -> Grid:
         return Grid.of(*features.grid_size, features.tokens.device)

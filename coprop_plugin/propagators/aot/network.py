@@ -60,7 +60,12 @@ class AOTNetwork(nn.Module):
     Attributes:
         audio_insert: puts each frame's audio into its maps and its identity; ``None`` (plain AOT) until it is set.
         level_widths: channels of the four maps that an insert sees.
+        kept_elsewhere: how the names begin that are not trained, nor published with the network's weights.
+        slow: how the names begin that know something before any training, and learn at a tenth of the rate.
     """
+
+    kept_elsewhere: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
 
     def __init__(self, config: AOTConfig) -> None:
         super().__init__()
@@ -134,8 +139,8 @@ class AOTNetwork(nn.Module):
         """The decoder's tokens ``(B, N, D)`` and what each layer keeps of the frame."""
         return self.LSTT(features.tokens, grid, memories=memories, identity=identity)
 
-    def decode(self, tokens: Tensor, features: Features, grid: Grid) -> Tensor:
-        """``(B, 11, H / 4, W / 4) float32`` logits."""
+    def decode(self, tokens: Tensor, features: Features, grid: Grid, *, num_objects: int = MAX_OBJECTS) -> Tensor:
+        """``(B, 11, H / 4, W / 4) float32`` logits; those above ``num_objects`` may be left out (they are -1e10 then)."""
         return self.decoder(grid.as_map(tokens), features.shortcuts).float()
 
     def resize(self, logits: Tensor, size: tuple[int, int]) -> Tensor:

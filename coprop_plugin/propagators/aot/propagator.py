@@ -18,7 +18,7 @@ from ...weights.checkpoint import check_finite, read_state_dict
 from ...weights.device import choose_device
 from ..base import PropagationTask, Propagator, check_range
 from ..guides import AudioFeatures, make_guide
-from .config import config_of
+from .config import AOTConfig, config_of
 from .engine import Engine
 from .frames import FrameEncoder, num_active
 from .lockstep import LockStep
@@ -109,11 +109,14 @@ class AOT(Propagator):
             check_finite(state, what=what)
         else:
             state, what = read_state_dict(checkpoint, trust_pickle=trust_pickle), f"'{checkpoint}'"
-        network = AOTNetwork.from_state(config, state, what=what)
+        network = self._network(config, state, what)
         self._guide = make_guide(network.audio_insert, audio, audio_checkpoint)
         network = prepare(network, self._device, compile_network=compile)
         self._engine = Engine(network, rule=MemoryRule(config.memory_gap, max_memory_frames))
         self._encoder = FrameEncoder(network, max_side_px=max_side_px)
+
+    def _network(self, config: AOTConfig, state: Mapping[str, torch.Tensor], what: str) -> AOTNetwork:
+        return AOTNetwork.from_state(config, state, what=what)
 
     def propagate(self, clip: Clip, tasks: Iterable[PropagationTask]) -> Iterator[np.ndarray]:
         """One ``(stop - start, K+1, H, W) float32`` probability array per task, in order, at the mask's size.
