@@ -37,9 +37,9 @@ from coprop_plugin.adapters.ssp.align import TextConfig
 from coprop_plugin.adapters.ssp.encoders import Encoders, bert_sizes
 from coprop_plugin.adapters.ssp.network import Ssp
 from coprop_plugin.adapters.ssp.pre_mask import floored
-from coprop_plugin.adapters.ssp.prompts import SavedAnswers
 from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.datasets.synthetic import SyntheticClip
+from coprop_plugin.language.answers import SavedAnswers
 from coprop_plugin.layers.mask2former import resize
 from coprop_plugin.metrics.bootstrap import paired_bootstrap
 from coprop_plugin.propagators.flow_sources import Dis

@@ -17,9 +17,10 @@ import coprop_plugin as cp
 from coprop_plugin.adapters.aavs.adapter import AavsAdapter
 from coprop_plugin.adapters.aavs.network import Aavs
 from coprop_plugin.adapters.ssp.adapter import SspAdapter
-from coprop_plugin.adapters.ssp.prompts import MOST_CHARS, Answers, NoText, SavedAnswers, checked, question_2
+from coprop_plugin.adapters.ssp.asking import question_2
 from coprop_plugin.audio.vggish import VGGish
 from coprop_plugin.errors import CheckpointError, CoPropError
+from coprop_plugin.language.answers import MOST_CHARS, Answers, NoText, SavedAnswers, checked
 from coprop_plugin.structures import Prediction
 
 SIDE_PX = 96

@@ -17,12 +17,12 @@ from PIL import Image
 from ssp_cases import clip_of
 from tiny_language import qwen2_vl
 
-from coprop_plugin.adapters.ssp.asking import Asked, shown_of
-from coprop_plugin.adapters.ssp.prompts import MOST_CHARS, QUESTION_1, Answers, NoText, SavedAnswers, question_2
+from coprop_plugin.adapters.ssp.asking import QUESTION_1, Asked, question_2, shown_of
 from coprop_plugin.adapters.ssp.sources import open_answers
 from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.write import write_dataset
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.language.answers import MOST_CHARS, Answers, NoText, SavedAnswers
 from coprop_plugin.language.model import Message, ModelError, Request
 from coprop_plugin.language.seeing import SeeingModel
 

@@ -21,10 +21,10 @@ from coprop_plugin.adapters.aavs.network import Aavs
 from coprop_plugin.adapters.ssp.align import TextConfig
 from coprop_plugin.adapters.ssp.encoders import Encoders
 from coprop_plugin.adapters.ssp.network import PRE_MASKED, Ssp
-from coprop_plugin.adapters.ssp.prompts import SavedAnswers
 from coprop_plugin.audio.vggish import VGGish
 from coprop_plugin.cli.main import main
 from coprop_plugin.errors import CheckpointError, CoPropError
+from coprop_plugin.language.answers import SavedAnswers
 from coprop_plugin.layers.mask2former import Output
 from coprop_plugin.propagators.flow_sources import Dis
 from coprop_plugin.propagators.motion import MotionMasks

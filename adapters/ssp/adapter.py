@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...audio.vggish import VGGish
 from ...errors import CoPropError, unknown_name
+from ...language.answers import AnswerSource, NoText
 from ...layers.mask2former import Output
 from ...parts import part
 from ...propagators.flow_sources import open_flow
@@ -26,7 +27,6 @@ from .align import Texts
 from .encoders import Encoders, joined
 from .network import PRE_MASKED, Ssp, completed, config_of
 from .pre_mask import TestMode, floored, pre_mask
-from .prompts import AnswerSource, NoText
 from .sources import open_answers
 
 

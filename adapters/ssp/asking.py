@@ -8,12 +8,21 @@ import cv2
 import numpy as np
 
 from ...errors import CoPropError, unknown_name
+from ...language.answers import Answers, NoText, checked, cleaned
 from ...language.cache import AnswerCache, Cached
 from ...language.model import Answer, AudioLanguageModel, Message, ModelError, Request, model_audio
 from ...propagators.clip_cache import ClipCache
 from ...structures import Clip
-from .prompts import QUESTION_1, Answers, NoText, checked, cleaned, question_2
 
+QUESTION_1 = {
+    "a": "Describe the video.",
+    "b": "Describe the video with every objects location.",
+    "c": "Describe the video, give every objects location with their characteristic, "
+    'with a format of "A NOUN VERB NOUN".',
+    "d": "Describe the video, give every object's location with their characteristic, "
+    'with a format of "A NOUN VERB NOUN", for example: "a man plays a guitar".',
+}  # the paper's figure 7, from the poorest to the one that is used
+QUESTION_2 = "According to the video, with {answer}, give the NOUN word that potentially produce sound."
 VERSION = "ssp-1"  # of the questions' wording and form
 MOST_PICTURES, SIDE_PX, SOUND_S = 8, 448, 30.0
 _KEPT_BYTES = 1 << 20
@@ -90,6 +99,11 @@ class Asked:
             return first
         second = said(question_2(first), "A2")
         return second if isinstance(second, NoText) else checked([first, second])
+
+
+def question_2(first: str) -> str:
+    """Q2 with A1 in the place of "A_1"."""
+    return QUESTION_2.format(answer=f'"{first}"')
 
 
 def _usable(answer: Answer) -> bool:

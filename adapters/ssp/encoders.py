@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ...errors import CheckpointError
+from ...language.answers import Answers
 from ...weights.device import choose_device
 from ...weights.pretrained import fingerprint, load_model, load_processor, model_folder, read_config
 from .align import Texts
 from .bert import BertSizes
-from .prompts import Answers
 
 MOST_TOKENS = 256
 

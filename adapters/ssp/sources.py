@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CoPropError
+from ...language.answers import AnswerSource, SavedAnswers
 from ...language.cache import AnswerCache
 from ...language.model import AudioLanguageModel
 from .asking import Asked
-from .prompts import AnswerSource, SavedAnswers
 
 
 def open_answers(given: Any, *, model: str | None = None, device: str = "auto", **options: Any) -> AnswerSource | None:

@@ -45,8 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
-    from ..adapters.ssp.prompts import NoText, checked
     from ..datasets.avsbench import open_dataset
+    from ..language.answers import NoText, checked
 
     source = _source(args)
     dataset = open_dataset(args.root, layout=args.layout)

@@ -16,9 +16,9 @@ from ..adapters.images import resize_bilinear
 from ..adapters.sound import SecondExamples
 from ..adapters.ssp.align import Texts
 from ..adapters.ssp.encoders import Encoders, joined
-from ..adapters.ssp.prompts import AnswerSource, NoText
 from ..audio.vggish import VGGish
 from ..errors import CoPropError
+from ..language.answers import AnswerSource, NoText
 from ..propagators.motion import MotionMasks
 from ..structures import Clip
 from .losses import IGNORE

@@ -1,4 +1,4 @@
-"""The two questions of SSP, and their answers: text from a model, so never trusted."""
+"""What a model said of a video, in two answers: text from a model, so never trusted."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ...files import read_json
-from ...files.schema import Anything, MapOf
-from ...structures import Clip
+from ..files import read_json
+from ..files.schema import Anything, MapOf
+from ..structures import Clip
 
-QUESTION_1 = {
-    "a": "Describe the video.",
-    "b": "Describe the video with every objects location.",
-    "c": "Describe the video, give every objects location with their characteristic, "
-    'with a format of "A NOUN VERB NOUN".',
-    "d": "Describe the video, give every object's location with their characteristic, "
-    'with a format of "A NOUN VERB NOUN", for example: "a man plays a guitar".',
-}  # the paper's figure 7, from the poorest to the one that is used
-QUESTION_2 = "According to the video, with {answer}, give the NOUN word that potentially produce sound."
 MOST_CHARS = 2000  # of an answer; the text encoder reads some hundred words
 MAX_FILE_BYTES = 64 << 20
 _SPACES = re.compile(r"\s+")
@@ -61,11 +52,6 @@ class AnswerSource(Protocol):
     def of(self, clip: Clip) -> Answers | NoText:
         """The answers about a clip; a fault of an answer is a :class:`NoText`, never an error."""
         ...
-
-
-def question_2(first: str) -> str:
-    """Q2 with A1 in the place of "A_1"."""
-    return QUESTION_2.format(answer=f'"{first}"')
 
 
 def cleaned(text: Any, *, what: str) -> str | NoText:
