@@ -15,7 +15,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from coprop_plugin.datasets.made import made_clips
-from coprop_plugin.fusion.evidence import EarWeights, InstalledYamNet, sounds_of
+from coprop_plugin.fusion.candidates import sounds_of
+from coprop_plugin.fusion.evidence import EarWeights, InstalledYamNet
 
 RIDGE = 0.1
 FIRST_SEED = 300

@@ -11,7 +11,8 @@ import scenes
 import coprop_plugin as cp
 from coprop_plugin.audio.tags import Tags
 from coprop_plugin.errors import CoPropError
-from coprop_plugin.fusion.evidence import MAX_RATIO, EarWeights, Witness, likelihood_ratio, sounds_of, witness
+from coprop_plugin.fusion.candidates import sounds_of
+from coprop_plugin.fusion.evidence import MAX_RATIO, EarWeights, Witness, likelihood_ratio, witness
 from coprop_plugin.fusion.objects import objects_of
 from coprop_plugin.fusion.states import Heard, read_states
 from coprop_plugin.propagators.flow import Flow

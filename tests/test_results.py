@@ -31,3 +31,13 @@ def test_the_table_of_ssp_is_what_was_measured() -> None:
     found = json.loads((ROOT / "benchmarks/results/ssp.json").read_text(encoding="utf-8"))
     table = runpy.run_path(str(ROOT / "benchmarks/ssp.py"))["table"]
     assert table(found) in (ROOT / "benchmarks/RESULTS_ssp.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_of_candidates_are_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks/results/candidates.json").read_text(encoding="utf-8"))
+    bench = runpy.run_path(str(ROOT / "benchmarks/candidates.py"))
+    page = (ROOT / "benchmarks/RESULTS_plug_in.md").read_text(encoding="utf-8")
+    for masks in bench["FAULTS"]:
+        assert "\n".join(bench["table"](masks, found[masks])) in page
+    motion = found["motion"]
+    assert f"is {motion['correlation']:.2f} ({motion['frames']} frames, ± {motion['half width']:.2f})" in page

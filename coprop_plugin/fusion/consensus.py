@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import CoPropError
+from ..language.answers import AnswerSource
 from ..masks.probability import probabilities
 from ..parts import part
 from ..propagators.base import Carried, PropagationTask, Propagator
@@ -74,9 +77,14 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         evidence: who hears what sounds, and is asked about every object whose class it knows: ``yamnet`` (an installed
             package), or an object with ``tags(clip)``; ``off`` asks nobody.
         look: ask about the objects of binary masks too, told by their pictures (an installed package of ImageNet's classes).
+        candidates: ask about what was said of a video alone: a JSON file ``{video: [A1, A2]}``, as ``coprop annotate
+            prompts`` writes it, of which A2's nouns are taken; or the mapping, or a source.
+        motion: nats that a frame may say for an object that moves more than it mostly does, and against it where it moves
+            less; 0 does not ask, 1 is the most. A stated weight: nothing at hand can fit it.
 
     Raises:
-        CoPropError: an option out of its range, a belief that there is not, or an ear that is not installed.
+        CoPropError: an option out of its range, a belief that there is not, an ear that is not installed, or candidates
+            that cannot be read or that nobody is asked about.
     """
 
     def __init__(
@@ -87,6 +95,8 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         beliefs: Beliefs | Mapping[str, float] = FITTED,
         evidence: str | Hearing = "off",
         look: bool = False,
+        candidates: AnswerSource | Mapping[str, Any] | str | Path | None = None,
+        motion: float = 0.0,
     ) -> None:
         if not 0 <= max_harm <= 0.5:
             raise CoPropError(f"consensus takes max_harm from 0 (never edit) to 0.5, got {max_harm}.")
@@ -94,7 +104,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
             raise CoPropError(f"consensus takes max_shift_s from 0 to {MAX_SHIFT_S:g} seconds, got {max_shift_s}.")
         self.max_harm, self.max_shift_s = max_harm, max_shift_s
         self.beliefs = beliefs if isinstance(beliefs, Beliefs) else Beliefs.named(beliefs)
-        self._witness = witness(evidence, look=look)
+        self._witness = witness(evidence, look=look, candidates=candidates, motion=motion)
 
     def plan(
         self, clip: Clip, base: Prediction, points: ControlPoints, segments: tuple[Segment, ...], propagator: Propagator
@@ -103,7 +113,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
         heard, evidence = heard_of(points), None
         if self._witness is not None:
             evidence = self._witness.ask(clip, base, objects)
-            heard = replace(heard, ratio=evidence.ratio)
+            heard = replace(heard, ratio=evidence.total, by_ear=evidence.known)
         reading = read_states(
             objects.present,
             heard,

@@ -3,21 +3,26 @@
 An ear tags the sound with classes. An object of a semantic prediction is known by its class's name (AVSBench's words by
 the table of :mod:`coprop_plugin.audio.tags`, else AudioSet's own, else the table of what can be heard and seen); one of
 a binary prediction, where that is wanted, by what its picture shows: if ImageNet's classes tell surely enough, and if that is
-heard somewhere in the clip. Of an object that the ear does not know it says nothing.
+heard somewhere in the clip. Of an object that the ear does not know it says nothing. Where candidates are named, it is
+asked about those alone; and how much an object moves can be asked beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..audio.tags import Tags, avsbench_table
+from ..audio.tags import Tags
 from ..errors import CoPropError
+from ..language.answers import AnswerSource, NoText
 from ..structures import Clip, Prediction
 from ..vision.heard_and_seen import Kind, heard_and_seen, narrowest
+from .candidates import Candidates, candidates_of, open_candidates, sounds_of
+from .evidence_motion import Moved, Movement
 from .objects import Objects
 
 if TYPE_CHECKING:
@@ -28,10 +33,14 @@ YAMNET, OFF = "yamnet", "off"
 HOP_S = 0.48  # between YAMNet's patches
 PICTURES = 3  # of an object are looked at, the largest
 SEEN_FROM = 0.6  # of a kind's probability: an object surely shows it
+NAMED_FROM = (
+    0.2  # of a candidate's probability: of 105 objects of the training part 17 were told rightly then, 1 wrongly
+)
 HEARD_FROM = 0.85  # nats: a kind read from a picture is heard so surely somewhere, or the picture may be misread
 MAX_RATIO = 2.5  # nats that one frame may say
 
-
+NOT_NAMED = "the ear was not asked about it, as it is none of the candidates"
+UNKNOWN = "the ear does not know what it sounds like"
 NOT_LOOKED = "binary masks name no classes, so the ear was not asked (consensus:look=True tells them by their pictures)"
 
 
@@ -64,17 +73,37 @@ FITTED = EarWeights()
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an ear says of C objects in T frames.
+    """What an ear says of C objects in T frames, and how they move, where that was asked.
 
     Attributes:
         sounds: of each object, the ear's classes that it may sound as; empty: the ear does not know it.
-        ratio: ``(T, C)`` log likelihood ratio that it sounds; 0 where the ear does not know it.
-        note: what could not be asked, in words.
+        ratio: ``(T, C)`` log likelihood ratio that it sounds, by the ear; 0 where the ear does not know it.
+        note: what was asked or could not be, in words.
+        unasked: of each object, why the ear was not asked about it; empty where it was, or does not know it.
+        moved: how much they move.
+        listened: whether there was an ear to ask.
     """
 
     sounds: tuple[tuple[str, ...], ...]
     ratio: np.ndarray
     note: str = ""
+    unasked: tuple[str, ...] = ()
+    moved: Moved | None = None
+    listened: bool = True
+
+    @property
+    def total(self) -> np.ndarray:
+        """``(T, C)`` log likelihood ratio that each object sounds, by all that was asked."""
+        return self.ratio if self.moved is None else self.ratio + self.moved.ratio
+
+    @property
+    def known(self) -> np.ndarray:
+        """``(C,) bool``, of which objects the ear says something."""
+        return np.asarray(self.ratio.any(axis=0))
+
+    def silence_about(self, c: int) -> str:
+        """Why the ear says nothing of object c."""
+        return (self.unasked[c] if self.unasked else "") or UNKNOWN
 
     def chances(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Object -> ``(T,)`` how probably it sounds by this alone (even odds before), for those that the ear knows."""
@@ -106,35 +135,54 @@ class InstalledYamNet:
 
 @dataclass
 class Witness:
-    """Asks an ear about a clip's objects.
+    """Asks an ear about a clip's objects, and how much they move.
 
     Args:
-        ear: what listens.
+        ear: what listens, if anything does.
         look: tell the objects of a binary prediction by their pictures; else the ear is not asked about them.
+        candidates: names the things that may sound in a clip; the ear is asked about those alone.
+        movement: asks how much the objects move.
         weights: of the likelihood ratios.
         pictures: tells what a picture shows; loaded from the installed package when first asked.
     """
 
-    ear: Hearing
+    ear: Hearing | None
     look: bool = False
+    candidates: AnswerSource | None = None
+    movement: Movement | None = None
     weights: EarWeights = FITTED
     pictures: ImageNetClasses | None = field(default=None, repr=False)
 
     def ask(self, clip: Clip, base: Prediction, objects: Objects) -> Evidence:
         """The evidence for each object."""
-        count, note = objects.present.shape[1], ""
+        moved = None if self.movement is None else self.movement.ask(clip, objects)
+        if self.ear is None:
+            return Evidence(
+                ((),) * objects.present.shape[1], np.zeros(objects.present.shape), moved=moved, listened=False
+            )
+        return replace(self._listened(self.ear, clip, base, objects), moved=moved)
+
+    def _listened(self, ear: Hearing, clip: Clip, base: Prediction, objects: Objects) -> Evidence:
+        """What the ear says of each object."""
+        count, nothing = objects.present.shape[1], np.zeros(objects.present.shape)
         if base.binary and not self.look:
-            return Evidence(((),) * count, np.zeros(objects.present.shape), NOT_LOOKED)
+            return Evidence(((),) * count, nothing, NOT_LOOKED)
+        among, note = self._among(clip)
         if base.binary:
-            sounds, note = self._by_picture(clip, objects)
+            sounds, trouble = self._by_picture(clip, objects, among)
+            note = trouble or note
         else:
             sounds = tuple(sounds_of(objects.name(c)) for c in range(count))
+        unasked = [""] * count
+        if among is not None:
+            unasked = ["" if among.name(own) else f"{NOT_NAMED} ({among.told})" for own in sounds]
+            sounds = tuple(() if why else own for own, why in zip(sounds, unasked, strict=True))
         if not any(sounds):
-            return Evidence(((),) * count, np.zeros(objects.present.shape), note)
-        tags = self.ear.tags(clip)
+            return Evidence(((),) * count, nothing, note, tuple(unasked))
+        tags = ear.tags(clip)
         place = {label.casefold(): i for i, label in enumerate(tags.labels)}
         logits = tags.on_frames(clip.time_base).astype(np.float64)
-        known, ratio = [], np.zeros(objects.present.shape)
+        known, ratio = [], nothing
         for c, names in enumerate(sounds):
             columns = [place[name.casefold()] for name in names if name.casefold() in place]
             told = likelihood_ratio(logits[:, columns].max(axis=1), self.weights) if columns else np.zeros(len(logits))
@@ -142,9 +190,20 @@ class Witness:
                 columns, told = [], np.zeros(len(logits))
             known.append(tuple(tags.labels[i] for i in columns))
             ratio[:, c] = told
-        return Evidence(tuple(known), ratio, note)
+        return Evidence(tuple(known), ratio, note, tuple(unasked))
 
-    def _by_picture(self, clip: Clip, objects: Objects) -> tuple[tuple[tuple[str, ...], ...], str]:
+    def _among(self, clip: Clip) -> tuple[Candidates | None, str]:
+        """The candidates of a clip, if there are any, and what is to be said of them."""
+        if self.candidates is None:
+            return None, ""
+        found = candidates_of(clip, self.candidates)
+        if isinstance(found, NoText):
+            return None, f"no candidates for clip '{clip.clip_id}' ({found.why}): the ear was asked about every class"
+        return found, f"the ear was asked about what {found.about} name alone: {found.told}"
+
+    def _by_picture(
+        self, clip: Clip, objects: Objects, among: Candidates | None
+    ) -> tuple[tuple[tuple[str, ...], ...], str]:
         """What the objects of a binary prediction may sound as, by their pictures."""
         if self.pictures is None:
             from ..vision.imagenet import ImageNetClasses
@@ -153,10 +212,11 @@ class Witness:
                 self.pictures = ImageNetClasses()
             except CoPropError as error:
                 return ((),) * objects.present.shape[1], f"the ear was not asked: {error}"
-        return tuple(_sounds_of_kind(self._kind(clip, objects, c)) for c in range(objects.present.shape[1])), ""
+        chances = [self._chances(clip, objects, c) for c in range(objects.present.shape[1])]
+        return tuple(() if one is None else _sounds_of_kind(seen_kind(one, among)) for one in chances), ""
 
-    def _kind(self, clip: Clip, objects: Objects, c: int) -> Kind | None:
-        """What an object's largest pictures surely show."""
+    def _chances(self, clip: Clip, objects: Objects, c: int) -> np.ndarray | None:
+        """``(1000,)`` how probably an object's largest pictures show each of ImageNet's classes."""
         assert self.pictures is not None
         masks = {int(t): objects.mask(int(t), c) > 0.5 for t in np.flatnonzero(objects.present[:, c])}
         largest = sorted(masks, key=lambda t: -int(masks[t].sum()))[:PICTURES]
@@ -164,38 +224,54 @@ class Witness:
         if not rows:
             return None
         shares = np.exp(np.stack(rows) - np.max(rows, axis=1, keepdims=True))
-        chances = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
+        return np.asarray((shares / shares.sum(axis=1, keepdims=True)).mean(axis=0))
+
+
+def seen_kind(chances: np.ndarray, among: Candidates | None = None) -> Kind | None:
+    """The kind that is surely seen: of all kinds, or, where candidates are named, the likeliest of those.
+
+    Args:
+        chances: ``(1000,)`` probabilities of ImageNet's classes.
+        among: the candidates; one of them is taken that has most of what all of them have, and not next to nothing.
+    """
+    if among is None:
         sure = [kind for kind in heard_and_seen().kinds.values() if kind.chance(chances) >= SEEN_FROM]
         return max(narrowest(sure), key=lambda kind: float(kind.chance(chances)), default=None)
+    kinds = narrowest(among.kinds)
+    shown = [float(kind.chance(chances)) for kind in kinds]
+    best = int(np.argmax(shown)) if kinds else 0
+    return kinds[best] if kinds and shown[best] >= max(NAMED_FROM, SEEN_FROM * sum(shown)) else None
 
 
-def witness(evidence: str | Hearing, *, look: bool = False) -> Witness | None:
-    """Of the options ``evidence`` (``off``, ``yamnet``, or an ear) and ``look``.
+def witness(
+    evidence: str | Hearing,
+    *,
+    look: bool = False,
+    candidates: AnswerSource | Mapping[str, Any] | str | Path | None = None,
+    motion: float = 0.0,
+) -> Witness | None:
+    """Of the options ``evidence`` (``off``, ``yamnet``, or an ear), ``look``, ``candidates`` and ``motion``.
 
     Raises:
-        CoPropError: another word, or YAMNet's package is not installed.
+        CoPropError: another word, YAMNet's package is not installed, candidates that are none or that nobody is asked
+            about, or a weight of motion out of its range.
     """
-    if isinstance(evidence, str):
-        if evidence == OFF:
-            return None
-        if evidence == YAMNET:
-            return Witness(InstalledYamNet(), look)
-    elif callable(getattr(evidence, "tags", None)):
-        return Witness(evidence, look)
+    movement = Movement(motion) if motion else None
+    named = open_candidates(candidates)
+    if isinstance(evidence, str) and evidence == OFF:
+        if named is not None:
+            raise CoPropError(
+                f"candidates says what an ear is asked about: give evidence={YAMNET} (or an ear) with it."
+            )
+        return None if movement is None else Witness(None, movement=movement)
+    if isinstance(evidence, str) and evidence == YAMNET:
+        return Witness(InstalledYamNet(), look, named, movement)
+    if callable(getattr(evidence, "tags", None)):
+        assert not isinstance(evidence, str)
+        return Witness(evidence, look, named, movement)
     raise CoPropError(
         f"consensus takes evidence={OFF}, evidence={YAMNET}, or an object with tags(clip); got {evidence!r}."
     )
-
-
-def sounds_of(name: str) -> tuple[str, ...]:
-    """AudioSet's display names that a class of that name sounds as; the name itself where no table has it."""
-    plain = name.replace("_", " ").casefold()
-    tables: Sequence[Mapping[str, tuple[str, ...]]] = (avsbench_table(), heard_and_seen().words())
-    for table in tables:
-        for known, names in table.items():
-            if known.casefold() in (name.casefold(), plain):
-                return names
-    return (plain,)
 
 
 def _sounds_of_kind(kind: Kind | None) -> tuple[str, ...]:

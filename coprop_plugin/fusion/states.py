@@ -123,13 +123,15 @@ class Heard:
         flags: control points, the first true.
         change: probability that what sounds changes at the frame's beginning.
         silence: probability that nothing sounds; NaN where nothing is known.
-        ratio: ``(T, C)`` log likelihood ratio of each object's sounding, by an ear; 0 where it does not know it.
+        ratio: ``(T, C)`` log likelihood ratio of each object's sounding; 0 where nothing is known.
+        by_ear: ``(C,) bool``, of which objects an ear says it; by default of all with a ratio.
     """
 
     flags: np.ndarray
     change: np.ndarray
     silence: np.ndarray
     ratio: np.ndarray | None = None
+    by_ear: np.ndarray | None = None
 
 
 def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3, beliefs: Beliefs = FITTED) -> Reading:
@@ -239,9 +241,8 @@ def _alone(
     if heard.ratio is None:
         return answers + own[:, None]
     ratio, deaf = _by_ear(present, heard, bounds, beliefs)
-    known = np.where(
-        ratio.any(axis=0), np.logaddexp(answers + np.log1p(-beliefs.deaf), deaf + np.log(beliefs.deaf)), answers
-    )
+    by_ear = ratio.any(axis=0) if heard.by_ear is None else heard.by_ear
+    known = np.where(by_ear, np.logaddexp(answers + np.log1p(-beliefs.deaf), deaf + np.log(beliefs.deaf)), answers)
     return np.asarray(known + own[:, None] + patterns @ ratio)
 
 

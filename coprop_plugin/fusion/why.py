@@ -35,7 +35,7 @@ def explain(
         max_harm: of the policy.
         evidence: of an ear, where one was asked; what it says of every object is told first.
     """
-    by_ear = () if evidence is None else tuple(_heard_lines(names, evidence))
+    asked_about = () if evidence is None else tuple(_evidence_lines(names, evidence))
     lines = []
     for c, name in enumerate(names):
         for (kind, reason), frames in _runs(present[:, c], c, heard, reading, verdict):
@@ -47,14 +47,22 @@ def explain(
     told = tuple(line for _, line in sorted(lines, key=lambda pair: pair[0])) or (
         _nothing(present, heard, verdict, max_harm=max_harm),
     )
-    return (*by_ear, *told)
+    return (*asked_about, *told)
+
+
+def _evidence_lines(names: Sequence[str], evidence: Evidence) -> Iterator[str]:
+    """What an ear says of every object, then how they move, each where it was asked."""
+    if evidence.listened:
+        yield from _heard_lines(names, evidence)
+    if evidence.moved is not None:
+        yield from evidence.moved.lines(names)
 
 
 def _heard_lines(names: Sequence[str], evidence: Evidence) -> Iterator[str]:
-    """What an ear says of every object: the frames in which it is rather heard than not, and how surely."""
+    """The frames in which an ear rather hears an object than not, and how surely."""
     for c, (name, sounds) in enumerate(zip(names, evidence.sounds, strict=True)):
         if not sounds:
-            yield f"{name}: the ear does not know what it sounds like"
+            yield f"{name}: {evidence.silence_about(c)}"
             continue
         chances = 1 / (1 + np.exp(-evidence.ratio[:, c]))
         asked = f"{name} (listened for {', '.join(sounds[:3])}{' …' if len(sounds) > 3 else ''})"
