@@ -24,7 +24,7 @@ kinds: s4 (5 s, one source), ms3 (5 s, several, 17 in 64 change), avss (10 s, cl
 in the AVSS layout). The masks of --simulate are those of a base model that errs in one way:
 perfect, lag, linger, early, flicker, ignore_sound, leak, coarse; K is frames, objects or a share."""
 
-MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
+MIN_SIDE_PX, MAX_SIDE_PX = 32, 4096  # made clips have 32 at least
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
