@@ -11,9 +11,12 @@ import scenes
 import coprop_plugin as cp
 from coprop_plugin.errors import CoPropError, PredictionError
 from coprop_plugin.fusion.base import add, erase
+from coprop_plugin.fusion.consensus import heard_of
+from coprop_plugin.fusion.decide import SURE_SILENCE
 from coprop_plugin.fusion.tracks import Tracks
 from coprop_plugin.propagators.base import PropagationTask, Propagator
 from coprop_plugin.propagators.flow import Flow
+from coprop_plugin.structures import Origin
 from coprop_plugin.study.plug_in import evaluate
 
 
@@ -164,3 +167,31 @@ def test_scores_kept_in_half_precision_stay_probabilities() -> None:
     """Their channels add up to a little more than 1, and an erased object is given to the background whole."""
     scores = np.array([[[0.1004]], [[0.9]]], np.float32)
     assert erase(scores, 1, scores[1]).ravel().tolist() == [1, 0]
+
+
+def test_a_class_that_flips_is_renamed_and_keeps_its_shape() -> None:
+    """The base model drew the thing in that very frame: the mask under the wrong name is better than a carried one."""
+    states = np.zeros((10, 2), bool)
+    states[:, 0] = True
+    labels = scenes.labels(states)
+    shown = labels[4] == 1
+    shown[:20] = False  # an outline that no propagator would bring
+    labels[4] = np.where(shown, 2, 0)
+    base = cp.Prediction.from_labels(labels, class_ids=(1, 2))
+    points = cp.ControlPoints(np.arange(10) == 0, silent=(False,))
+    mended = cp.CoProp(control_points=points, propagator="flow")(scenes.clip(), base).prediction
+    assert (mended.label_map(4) == np.where(shown, 1, 0)).all()
+
+
+def test_a_generator_that_is_surer_than_right_is_held_back() -> None:
+    flags, confidence = np.array([1, 0, 1, 0], bool), np.array([1, 0.95, 0.97, 0.6])
+    silence = np.array([0, 0.99, 0, 0.1])
+    told = {
+        name: heard_of(cp.ControlPoints(flags, confidence=confidence, silence=silence, origin=Origin(name)))
+        for name in ("boundary", "changepoint")
+    }
+    sure, held = told["boundary"], told["changepoint"]
+    assert sure.change[0] == held.change[0]
+    assert (np.argsort(held.change[1:]) == np.argsort(sure.change[1:])).all()  # what is likelier stays likelier
+    assert sure.change[2] - sure.change[1] > held.change[2] - held.change[1] > 0
+    assert sure.silence[1] > SURE_SILENCE > held.silence[1]  # it empties no frame

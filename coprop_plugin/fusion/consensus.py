@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from .decide import Verdict, decide
 from .evidence import Hearing, witness
 from .objects import Objects, objects_of
 from .states import FITTED, Beliefs, Heard, Reading, read_states
+from .trust import trust_in
 from .why import explain, shift_words
 
 MAX_SHIFT_S = 3600.0
 TRUSTED = 0.97  # what is held of control points and silence that come as facts, without confidence
+SAME_PLACE = 0.5  # IoU from which what is erased and what is brought back are one thing
 CALLED_SILENT = 0.85  # so often segments that a generator without probabilities calls silent are silent (real sounds)
 
 
@@ -164,7 +166,7 @@ class Consensus(FusionPolicy[ConsensusPlan]):
 
 
 def heard_of(points: ControlPoints) -> Heard:
-    """What control points say of every frame, as probabilities."""
+    """What control points say of every frame, as probabilities, each generator's as far as it is trusted."""
     trust = np.full(len(points), TRUSTED) if points.confidence is None else np.minimum(points.confidence, TRUSTED)
     silence = np.full(len(points), np.nan)
     sure = TRUSTED if points.confidence is None else CALLED_SILENT
@@ -173,7 +175,12 @@ def heard_of(points: ControlPoints) -> Heard:
             silence[segment.start : segment.stop] = sure if segment.silent else 1 - sure
     if points.silence is not None:
         silence = points.silence
-    return Heard(points.flags, np.where(points.flags, trust, 1 - trust), np.asarray(silence))
+    change = np.where(points.flags, trust, 1 - trust)
+    if points.confidence is not None:
+        generator = trust_in(points.origin.generator)
+        change[1:] = generator.change(change[1:])
+        silence = np.minimum(silence, generator.surest_silence)
+    return Heard(points.flags, change, np.asarray(silence))
 
 
 def _gaps(present: np.ndarray, sounding: np.ndarray) -> Iterator[_Gap]:
@@ -201,9 +208,24 @@ def _edit(plan: ConsensusPlan, brought: dict[int, dict[int, np.ndarray]], frames
         if not unwanted and not wanted:
             continue
         scores = probabilities(plan.base, t)
-        for c in unwanted:
-            scores = erase(scores, objects.channel(c), objects.mask(t, c))
-        yield t, add(scores, [(objects.channel(c), mask) for c, mask in wanted.items()])
+        erased = [objects.mask(t, c) for c in unwanted]
+        for c, mask in zip(unwanted, erased, strict=True):
+            scores = erase(scores, objects.channel(c), mask)
+        yield t, add(scores, [(objects.channel(c), _own_shape(mask, erased)) for c, mask in wanted.items()])
+
+
+def _own_shape(mask: np.ndarray, erased: Sequence[np.ndarray]) -> np.ndarray:
+    """The mask of an object that is brought back, ``(H, W)``; where the base model took it for another one, its own shape.
+
+    What is erased at the same place in the same frame is the same thing under a wrong name: the base model drew it from
+    this very frame, better than it can be carried there.
+    """
+    here = mask > 0.5
+    for other in erased:
+        there = other > 0.5
+        if (here & there).sum() >= SAME_PLACE * (here | there).sum() > 0:
+            return other
+    return mask
 
 
 def _anchored(segments: tuple[Segment, ...], present: np.ndarray, sounding: np.ndarray) -> tuple[Segment, ...]:

@@ -59,11 +59,11 @@ class Beliefs:
         trust: by which the final log odds are scaled: evidence that comes from one clip is not independent.
     """
 
-    error_rates: tuple[float, ...] = (0.4, 0.2, 0.15, 0.15, 0.1)
-    stubborn: float = 0.05
+    error_rates: tuple[float, ...] = (0.3, 0.15, 0.2, 0.25, 0.1)
+    stubborn: float = 0.03
     hearing: float = 1.5
     seen: float = 0.9
-    missed: float = 0.02
+    missed: float = 0.005
     shift: float = 3.5
     shift_frame: float = 0.15
     surest_silence: float = 0.96
