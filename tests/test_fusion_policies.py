@@ -195,3 +195,15 @@ def test_a_generator_that_is_surer_than_right_is_held_back() -> None:
     assert (np.argsort(held.change[1:]) == np.argsort(sure.change[1:])).all()  # what is likelier stays likelier
     assert sure.change[2] - sure.change[1] > held.change[2] - held.change[1] > 0
     assert sure.silence[1] > SURE_SILENCE > held.silence[1]  # it empties no frame
+
+
+def test_a_frame_with_exchanged_classes_is_left_as_it_is() -> None:
+    """One thing bears the other's name, that one a third: nothing of what is shown may get lost."""
+    states = np.ones((10, 2), bool)
+    labels = scenes.labels(states)
+    labels[4] = np.array([0, 2, 3], np.int16)[labels[4]]
+    base = cp.Prediction.from_labels(labels, class_ids=(1, 2, 3))
+    points = cp.ControlPoints(np.arange(10) == 0, silent=(False,))
+    result = cp.CoProp(control_points=points, propagator="flow")(scenes.clip(), base)
+    assert (result.prediction.label_map(4) == labels[4]).all()
+    assert any("frame 4" in line and "exchanged" in line for line in result.why)

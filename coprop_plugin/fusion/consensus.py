@@ -18,7 +18,8 @@ from ..structures import Clip, ControlPoints, Prediction, Segment
 from .base import Edit, FusionPolicy, Plan, add, erase
 from .decide import Verdict, decide
 from .evidence import Hearing, witness
-from .objects import Objects, objects_of
+from .mixed import mixed_frames
+from .objects import Objects, follower_of, objects_of
 from .states import FITTED, Beliefs, Heard, Reading, read_states
 from .trust import trust_in
 from .why import explain, shift_words
@@ -123,6 +124,8 @@ class Consensus(FusionPolicy[ConsensusPlan]):
             beliefs=self.beliefs,
         )
         verdict = decide(objects.present, reading.sounding, heard.silence, max_harm=self.max_harm)
+        if not base.binary:
+            verdict = _unmixed(clip, objects, verdict, propagator)
         return ConsensusPlan(
             _anchored(segments, objects.present, verdict.sounding),
             base,
@@ -163,6 +166,13 @@ class Consensus(FusionPolicy[ConsensusPlan]):
             yield from _edit(plan, brought, range(frame, ready))
             frame = max(frame, ready)
         yield from _edit(plan, brought, range(frame, plan.base.num_frames))
+
+
+def _unmixed(clip: Clip, objects: Objects, verdict: Verdict, propagator: Propagator) -> Verdict:
+    """The verdict with every frame left as it is in which classes are exchanged."""
+    gaps = tuple(_gaps(objects.present, verdict.sounding))
+    mixed = mixed_frames(clip, objects, verdict.sounding, gaps, follower_of(propagator))
+    return replace(verdict, sounding=np.where(mixed[:, None], objects.present, verdict.sounding), mixed=mixed)
 
 
 def heard_of(points: ControlPoints) -> Heard:

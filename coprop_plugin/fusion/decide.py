@@ -17,11 +17,13 @@ class Verdict:
         sounding: ``(T, C) bool``: who is shown in the end.
         wrong: ``(T, C)``: how probably the base model is wrong there.
         kept: ``(T,) bool``: frames left as they are only because nothing would be left in them.
+        mixed: ``(T,) bool``: frames left as they are because classes are exchanged there; ``None``: not looked for.
     """
 
     sounding: np.ndarray
     wrong: np.ndarray
     kept: np.ndarray
+    mixed: np.ndarray | None = None
 
 
 def decide(present: np.ndarray, probability: np.ndarray, silence: np.ndarray, *, max_harm: float) -> Verdict:

@@ -44,11 +44,14 @@ def objects_of(clip: Clip, base: Prediction, propagator: Propagator) -> Objects:
     kept = _LAST.get(clip, "objects")
     if kept is not None and kept[0] is base and kept[1] is propagator:
         return kept[2]
-    # Following asks frame by frame; a propagator with a session wants all tasks of a clip at once.
-    follower = propagator if propagator.session == "task" else Flow()
-    found: Objects = Tracks(clip, base, follower) if base.binary else Classes(base)
+    found: Objects = Tracks(clip, base, follower_of(propagator)) if base.binary else Classes(base)
     _LAST.put(clip, "objects", (base, propagator, found), num_bytes=1)
     return found
+
+
+def follower_of(propagator: Propagator) -> Propagator:
+    """What carries single masks before it is decided what is carried; one with a session wants all tasks of a clip at once."""
+    return propagator if propagator.session == "task" else Flow()
 
 
 MOST_CLIPS = 4

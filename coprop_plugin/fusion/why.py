@@ -75,6 +75,7 @@ _ACTIONS = {
     "erased": "is erased",
     "brought": "is brought back",
     "doubted": "is left as it is",
+    "mixed": "is left as it is, as classes seem to be exchanged in that frame",
     "kept": "is kept, as else nothing would be left where the sound is not surely silent",
 }
 
@@ -90,6 +91,8 @@ def _runs(
             return "erased" if present[t] else "brought", _reason(t, heard, reading)
         if verdict.wrong[t, c] <= DOUBTED:
             return "", ""
+        if verdict.mixed is not None and verdict.mixed[t]:
+            return "mixed", _reason(t, heard, reading)
         return "kept" if verdict.kept[t] and present[t] else "doubted", _reason(t, heard, reading)
 
     for key, run in groupby(range(len(present)), key=told):
