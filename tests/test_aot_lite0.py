@@ -16,11 +16,12 @@ from training_toys import Killed, contents, stop_after
 from coprop_plugin import parts
 from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.made import made_clips
+from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.errors import CheckpointError, CoPropError
 from coprop_plugin.layers.efficientnet_lite import EfficientNetLite0
 from coprop_plugin.propagators import features
 from coprop_plugin.propagators.aot.by_match import values_of
-from coprop_plugin.propagators.aot.lite0 import AOTLite0
+from coprop_plugin.propagators.aot.lite0 import WEIGHTS, AOTLite0
 from coprop_plugin.propagators.base import PropagationTask
 from coprop_plugin.propagators.guides import LOG_MEL_DIM, log_mel_features
 from coprop_plugin.training.loop import train
@@ -172,6 +173,35 @@ def test_a_damaged_encoder_is_named(trained: State, lite0_file: Path, tmp_path: 
     (tmp_path / "cut.pth").write_bytes(lite0_file.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=r"cut\.pth"):
         AOTLite0(trained, encoder_weights=tmp_path / "cut.pth", device="cpu")
+
+
+def test_what_comes_with_the_package_fits_and_says_what_it_is() -> None:
+    assert WEIGHTS.stat().st_size < 12e6
+    state = load_file(WEIGHTS)
+    assert {v.dtype for v in state.values()} == {torch.float16} and all(v.isfinite().all() for v in state.values())
+    assert state.keys() == training().weights().keys()
+    card = WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
+    assert all(f"## {title}" in card for title in ("Data", "Training", "Numbers", "Limits", "Licence"))
+    assert f"{sum(v.numel() for v in state.values()):,}" in card
+
+
+@pytest.mark.skipif(
+    packages.installed_version(packages.EFFICIENTNET) is None, reason="needs EfficientNet-lite0's package"
+)
+def test_as_it_comes_it_follows_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "installed_file", packages.installed_file)
+    made = make_clip(3, kind="s4", size=(96, 96))
+    labels = np.asarray(made.scene.instances)
+    mask = (labels[0] == np.arange(labels.max() + 1)[:, None, None]).astype(np.float32)
+    given = PropagationTask(0, len(labels), 0, mask)
+
+    def mean_j(name: str) -> float:
+        (masks,) = parts.build("propagator", name).propagate(made.clip, [given])
+        found, seen = masks.argmax(axis=1)[1:], labels[1:]
+        ious = [((found == i) & (seen == i)).sum() / ((found == i) | (seen == i)).sum() for i in range(1, len(mask))]
+        return float(np.mean(ious))
+
+    assert mean_j("aot_lite0") > max(0.75, mean_j("hold"))
 
 
 @pytest.mark.parametrize("own", [False, True])

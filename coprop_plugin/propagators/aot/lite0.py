@@ -16,7 +16,7 @@ from .runtime import Precision
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "aot_lite0.safetensors"
 SIDE_PX = 448  # longer frames are shrunk: the attentions grow with the square of the pixels
-MEMORY_FRAMES = 3
+MEMORY_FRAMES = 1
 
 
 @part(
@@ -65,7 +65,7 @@ class AOTLite0(AOT):
         self._encoder_weights = encoder_weights
         super().__init__(
             LITE0.name,
-            checkpoint=WEIGHTS if checkpoint is None and WEIGHTS.is_file() else checkpoint,
+            checkpoint=WEIGHTS if checkpoint is None else checkpoint,
             max_side_px=max_side_px,
             max_memory_frames=max_memory_frames,
             device=device,
