@@ -6,6 +6,7 @@ arithmetic of the published repository (OpenNLPLab/AVSBench), S4, MS3 and AVSS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ...layers import pvt_v2, resnet
 from ...layers.pyramid import DilatedPyramid
-from .attention import CHANNELS, Tpavi
+from .attention import CHANNELS, HEARD, Tpavi
 
 Backbone = Literal["pvt_v2_b5", "resnet50"]
 GROUP_FRAMES = 5  # hard-coded in the published code, AVSS included: a clip of ten is two groups
@@ -23,10 +24,10 @@ UNUSED = ("path4.resConfUnit1.*", *(f"resnet.{name}" for name in resnet.UNUSED))
 class ResidualUnit(nn.Module):
     """``relu(v) + conv(relu(conv(relu(v))))``: the published in-place ReLU reaches the skip as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, v: Tensor) -> Tensor:
         v = F.relu(v)
@@ -36,10 +37,10 @@ class ResidualUnit(nn.Module):
 class FusionBlock(nn.Module):
     """A stage's map joins what comes from above; the result is twice as large (the coarsest block has nothing above)."""
 
-    def __init__(self, *, coarsest: bool) -> None:
+    def __init__(self, width: int, *, coarsest: bool) -> None:
         super().__init__()
-        self.resConfUnit1 = None if coarsest else ResidualUnit()
-        self.resConfUnit2 = ResidualUnit()
+        self.resConfUnit1 = None if coarsest else ResidualUnit(width)
+        self.resConfUnit2 = ResidualUnit(width)
 
     def forward(self, x: Tensor, above: Tensor | None) -> Tensor:
         if self.resConfUnit1 is not None and above is not None:
@@ -47,7 +48,55 @@ class FusionBlock(nn.Module):
         return F.interpolate(self.resConfUnit2(x), scale_factor=2, mode="bilinear", align_corners=True)
 
 
-class TpaviNet(nn.Module):
+class TpaviHead(nn.Module):
+    """What TPAVI makes of the four maps of any backbone and of the sound.
+
+    Args:
+        channels: of the maps, the finest first.
+        classes: K, channels of the answer.
+        audio_bias: see :class:`~.attention.Tpavi`.
+        width: of the pyramid and of all that follows; 256 as published.
+        audio_dim: numbers of a frame's sound.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        *,
+        classes: int,
+        audio_bias: bool,
+        width: int = CHANNELS,
+        audio_dim: int = HEARD,
+    ) -> None:
+        super().__init__()
+        for i, in_channels in enumerate(channels, start=1):
+            self.add_module(f"conv{i}", DilatedPyramid(in_channels, width))
+            self.add_module(f"tpavi_b{i}", Tpavi(audio_bias=audio_bias, width=width, audio_dim=audio_dim))
+            self.add_module(f"path{i}", FusionBlock(width, coarsest=i == 4))
+        self.output_conv = nn.Sequential(
+            nn.Conv2d(width, width // 2, 3, padding=1),
+            nn.Upsample(scale_factor=2, mode="bilinear"),
+            nn.Conv2d(width // 2, width // 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width // 8, classes, 1),
+        )
+
+    def read(
+        self, maps: Sequence[Tensor], audio: Tensor, *, flag: Tensor | None = None, group_frames: int = GROUP_FRAMES
+    ) -> Tensor:
+        """Maps ``(N, C, h, w)`` and sound ``(N, D)`` to logits; N is whole groups, ``flag (N,)`` marks padding by 0."""
+        mask = 1 if flag is None else flag.to(maps[0].dtype).view(-1, 1, 1, 1)
+        path = None
+        for i in (4, 3, 2, 1):
+            x = self.get_submodule(f"conv{i}")(maps[i - 1]) * mask
+            x = self.get_submodule(f"tpavi_b{i}")(x, audio, group_frames) * mask
+            path = self.get_submodule(f"path{i}")(x, path)
+            path = path * mask if i > 1 else path
+        answer: Tensor = self.output_conv(path) * mask
+        return answer
+
+
+class TpaviNet(TpaviHead):
     """Frames ``(N, 3, H, W)`` and VGGish rows ``(N, 128)`` to logits ``(N, K, H, W)``; H, W are multiples of 32.
 
     Args:
@@ -56,34 +105,14 @@ class TpaviNet(nn.Module):
     """
 
     def __init__(self, *, backbone: Backbone, classes: int) -> None:
-        super().__init__()
-        if backbone == "pvt_v2_b5":
-            self.encoder_backbone, channels = pvt_v2.PvtV2B5(), pvt_v2.CHANNELS
-        else:
-            self.resnet, channels = resnet.ResNet50(), resnet.CHANNELS
-        self.encode = "encoder_backbone" if backbone == "pvt_v2_b5" else "resnet"
-        for i, in_channels in enumerate(channels, start=1):
-            self.add_module(f"conv{i}", DilatedPyramid(in_channels))
-            self.add_module(f"tpavi_b{i}", Tpavi(audio_bias=classes == 1))
-            self.add_module(f"path{i}", FusionBlock(coarsest=i == 4))
-        self.output_conv = nn.Sequential(
-            nn.Conv2d(CHANNELS, 128, 3, padding=1),
-            nn.Upsample(scale_factor=2, mode="bilinear"),
-            nn.Conv2d(128, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, classes, 1),
-        )
+        pvt = backbone == "pvt_v2_b5"
+        super().__init__(pvt_v2.CHANNELS if pvt else resnet.CHANNELS, classes=classes, audio_bias=classes == 1)
+        self.encode = "encoder_backbone" if pvt else "resnet"
+        self.add_module(self.encode, pvt_v2.PvtV2B5() if pvt else resnet.ResNet50())
 
     def forward(
         self, frames: Tensor, audio: Tensor, *, flag: Tensor | None = None, group_frames: int = GROUP_FRAMES
     ) -> Tensor:
         """N is whole groups of ``group_frames``, which are seen together; ``flag (N,)`` of 0 and 1 marks padding."""
-        mask = 1 if flag is None else flag.to(frames.dtype).view(-1, 1, 1, 1)
         maps = self.get_submodule(self.encode)(frames)
-        path = None
-        for i in (4, 3, 2, 1):
-            x = self.get_submodule(f"conv{i}")(maps[i - 1]) * mask
-            x = self.get_submodule(f"tpavi_b{i}")(x, audio, group_frames) * mask
-            path = self.get_submodule(f"path{i}")(x, path)
-            path = path * mask if i > 1 else path
-        return self.output_conv(path) * mask
+        return self.read(maps, audio, flag=flag, group_frames=group_frames)

@@ -48,7 +48,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_source(data)
     data.add_argument("--keyframes", metavar="FILE", help="train on these frames alone: coprop data keyframes")
     data.add_argument("--frames", type=int, default=1, metavar="N", help="of each clip in a step (1)")
+    add_seen(data)
     add_schedule(parser.add_argument_group("schedule"))
+
+
+def add_seen(group: Any) -> None:
+    group.add_argument(
+        "--seen",
+        metavar="DIR",
+        help="keep there what the frozen backbone sees and the ear hears (4 GB at most); then frames are not varied",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,17 +85,32 @@ def _training(args: argparse.Namespace) -> Any:
             "--freeze-backbone keeps weights as they are, and there are none: give --backbone-checkpoint."
         )
     ear = ear_of(form.audio_dim)
+    source, hear = open_source(args.data, size=form.size, split=args.split), open_ear(ear, args.audio_checkpoint)
     files = {"checkpoint": args.checkpoint, "backbone": args.backbone_checkpoint, "audio": args.audio_checkpoint}
     return KpfTraining(
         network.to(choose_device(args.device)),
-        open_source(args.data, size=form.size, split=args.split),
-        open_ear(ear, args.audio_checkpoint),
+        source,
+        hear,
         keyframes=keyframes,
         frames=args.frames,
         freeze_backbone=args.freeze_backbone,
         frozen_norms=has_weights,
+        seen=seen_of(args, source, network, hear, ear),
         record={"ear": ear, "files": {name: digest(path) if path else None for name, path in files.items()}},
     )
+
+
+def seen_of(args: argparse.Namespace, source: Any, network: Any, hear: Any, ear: str) -> Any:
+    """What --seen asks for, or None."""
+    from ..store.manifest import digest
+    from ..training.seen import SeenClips
+
+    if not args.seen:
+        return None
+    if not args.freeze_backbone:
+        raise CoPropError("--seen keeps what the backbone sees, so it must stay as it is: add --freeze-backbone.")
+    key = {"ear": ear, "audio": digest(args.audio_checkpoint) if args.audio_checkpoint else None}
+    return SeenClips(args.seen, source, network.backbone.eval(), hear, size=network.form.size, key=key)
 
 
 def _form(args: argparse.Namespace) -> KpfForm:

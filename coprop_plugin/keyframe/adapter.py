@@ -73,11 +73,11 @@ class KpfAdapter(PublishedAdapter):
         logits = self.network(batch.frames, batch.examples.flatten(1))[-1]
         return F.interpolate(logits, self.score_size, mode="bilinear", align_corners=False)
 
-    def _examples(self, clip: Clip) -> _Heard:  # type: ignore[override]
-        return _Heard(clip, self._hear)
+    def _examples(self, clip: Clip) -> HeardFrames:  # type: ignore[override]
+        return HeardFrames(clip, self._hear)
 
 
-class _Heard:
+class HeardFrames:
     """The features of a clip's frames, listened to when first asked; stands where others have log-mel examples."""
 
     def __init__(self, clip: Clip, hear: AudioFeatures) -> None:

@@ -10,7 +10,7 @@ clearly they say it: the same choice, but soft, so that training needs no matchi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -134,8 +134,14 @@ class Kpf(nn.Module):
         if form.channels == 1:
             nn.init.constant_(last.bias[-1:], RARE_LOGIT)
 
+    together = 1  # frames never meet
+
     def forward(self, pictures: Tensor, sounds: Tensor) -> Tensor:
-        finest, *maps = self.backbone(pictures)
+        return self.decode(self.backbone(pictures), sounds)
+
+    def decode(self, seen: Sequence[Tensor], sounds: Tensor) -> Tensor:
+        """What follows the backbone, from its four maps."""
+        finest, *maps = seen
         maps = [project(each) for project, each in zip(self.project, maps, strict=True)]
         memory, position = self._joined(maps, sounds)
         for layer in self.encoder:

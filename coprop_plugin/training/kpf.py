@@ -17,12 +17,14 @@ from ..datasets.keyframes import KeyframeList
 from ..errors import CoPropError
 from ..keyframe.backbones import fill
 from ..keyframe.network import VARIANTS, Kpf, KpfForm
+from ..keyframe.whole import WholeClip, WholeForm
 from ..propagators.aot.preprocess import nearest
 from ..propagators.guides import AudioFeatures
 from ..structures import AVSBENCH_CLASSES
 from ..weights.variants import load_variant
 from .keyframes import data_of
 from .losses import IGNORE, keyframe_losses
+from .seen import SeenClip, SeenClips, stacked
 from .sequences import LabelledClip, SequenceSource
 
 FLIP_SHARE = 0.5
@@ -36,18 +38,35 @@ class KpfBatch:
 
     Attributes:
         names: clip and frame of each.
-        pictures: ``(B, 3, H, W)``, normalised.
+        pictures: ``(B, 3, H, W)``, normalised; ``None`` where they were seen already.
         sounds: ``(B, D)``.
         labels: ``(B, H, W) int64``: 0 or 1, or class ids, or IGNORE.
+        maps: what the backbone saw, where it was kept.
     """
 
     names: tuple[str, ...]
-    pictures: Tensor
+    pictures: Tensor | None
     sounds: Tensor
     labels: Tensor
+    maps: Sequence[Tensor] = ()
 
     def __str__(self) -> str:
         return ", ".join(self.names)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the frames of a clip are varied in a step: mirrored, and in another light."""
+
+    flip: bool
+    contrast: float
+    brightness: float
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> Look:
+        flip = bool(rng.random() < FLIP_SHARE)
+        contrast, brightness = (float(x) for x in LIGHT * rng.uniform(-1, 1, 2))
+        return cls(flip, 1 + contrast, brightness)
 
 
 class KpfTraining:
@@ -55,6 +74,8 @@ class KpfTraining:
 
     An item is a clip, of which a step draws some frames that have masks. Adam is the loop's AdamW without weight
     decay. Each decoder layer's masks are compared with the truth, as CATR's are.
+
+    The small TPAVI is trained by the same steps: then the frames of a clip follow one another and are seen together.
 
     Args:
         network: ``network.to(device)`` decides where it is trained.
@@ -64,6 +85,7 @@ class KpfTraining:
         frames: of each clip in a step.
         freeze_backbone: what sees pictures stays as it is.
         frozen_norms: its batch norms keep the statistics of their weights; without weights they must follow the batches.
+        seen: what the frozen backbone saw of these clips; frames are then neither mirrored nor put in another light.
         record: what else describes the training.
 
     Raises:
@@ -72,7 +94,7 @@ class KpfTraining:
 
     def __init__(
         self,
-        network: Kpf,
+        network: Kpf | WholeClip,
         source: SequenceSource,
         hear: AudioFeatures,
         *,
@@ -80,10 +102,13 @@ class KpfTraining:
         frames: int = 1,
         freeze_backbone: bool = False,
         frozen_norms: bool = True,
+        seen: SeenClips | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> None:
-        if frames < 1:
-            raise CoPropError(f"a step takes 1 or more frames of each clip, got {frames}.")
+        if frames < 1 or frames % network.together:
+            raise CoPropError(f"a step takes {network.together} or more frames of each clip in whole groups, got {frames}.")
+        if seen is not None and not (freeze_backbone and frozen_norms):
+            raise CoPropError("what a backbone saw can be kept only while it stays as it is: freeze it.")
         if keyframes is not None and dict(keyframes.data) != data_of(source):
             raise CoPropError(
                 f"the list of keyframes is of {dict(keyframes.data)}, the training of {data_of(source)}; make a list of "
@@ -92,7 +117,8 @@ class KpfTraining:
         self.module: nn.Module = network
         self.num_items = len(source)
         self._network, self._source, self._hear, self._keyframes = network, source, hear, keyframes
-        self._frames, self._record = frames, {"freeze_backbone": freeze_backbone, **(record or {})}
+        self._frames, self._seen_clips = frames, seen
+        self._record = {"freeze_backbone": freeze_backbone, "varied": seen is None, **(record or {})}
         self._heard: dict[str, np.ndarray] = {}
         self._heard_bytes = 0
         network.train().requires_grad_(True)
@@ -103,24 +129,36 @@ class KpfTraining:
         return [{"params": free, "weight_decay": 0.0}]
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> KpfBatch:
-        names, pictures, sounds, labels = [], [], [], []
+        names, pictures, maps, sounds, labels = [], [], [], [], []
         for item in items:
-            labelled, chosen = self._drawn(item, rng)
-            heard = self._features(labelled)
+            clip, chosen = self._drawn(item, rng)
+            kept = isinstance(clip, SeenClip)
+            heard = clip.heard if kept else self._features(clip)
+            look = None if kept else Look.drawn(rng)
             for t in chosen:
-                picture, label = self._seen(labelled, t, rng)
-                names.append(f"{labelled.clip.clip_id} frame {t}")
-                pictures.append(picture)
+                names.append(f"{clip.clip_id if kept else clip.clip.clip_id} frame {t}")
                 sounds.append(torch.from_numpy(heard[t]))
-                labels.append(label)
-        device = self._network.scales.device
-        stacked = (torch.stack(each).to(device) for each in (pictures, sounds, labels))
-        return KpfBatch(tuple(names), *stacked)
+                if kept:
+                    maps.append([level[t] for level in clip.maps])
+                    labels.append(self._channels(torch.from_numpy(clip.labels[t].astype(np.int64)), clip.clip_id, named=clip.named))
+                else:
+                    picture, label = self._seen(clip, t, look)
+                    pictures.append(picture)
+                    labels.append(label)
+        device = self._network.get_buffer("input_px").device
+        return KpfBatch(
+            tuple(names),
+            torch.stack(pictures).to(device) if pictures else None,
+            torch.stack(sounds).to(device),
+            torch.stack(labels).to(device),
+            stacked(maps, device) if maps else (),
+        )
 
     def losses(self, batch: KpfBatch, *, progress: float) -> Mapping[str, Tensor]:
         size = batch.labels.shape[1:]
         entropies, dices = [], []
-        for logits in self._network(batch.pictures, batch.sounds):
+        maps = batch.maps if batch.pictures is None else self._network.backbone(batch.pictures)
+        for logits in self._network.decode(maps, batch.sounds):
             full = F.interpolate(logits, size, mode="bilinear", align_corners=False)
             entropy, dice = keyframe_losses(full, batch.labels)
             entropies.append(entropy)
@@ -133,7 +171,7 @@ class KpfTraining:
 
     def describe(self) -> Mapping[str, Any]:
         return {
-            "trains": "kpf",
+            "trains": "kpf" if isinstance(self._network, Kpf) else "tpavi_lite",
             "form": asdict(self._network.form),
             "data": self._source.describe(),
             "frames": self._frames,
@@ -142,18 +180,25 @@ class KpfTraining:
             **self._record,
         }
 
-    def _drawn(self, item: int, rng: np.random.Generator) -> tuple[LabelledClip, list[int]]:
+    def _drawn(self, item: int, rng: np.random.Generator) -> tuple[LabelledClip | SeenClip, list[int]]:
         """A clip, or the next one that has a mask where one may be drawn, and the frames that are."""
         for step in range(self.num_items):
-            labelled = self._source[(item + step) % self.num_items]
-            num_frames = labelled.clip.num_frames
+            number = (item + step) % self.num_items
+            clip = self._source[number] if self._seen_clips is None else self._seen_clips[number]
+            clip_id = clip.clip_id if isinstance(clip, SeenClip) else clip.clip.clip_id
+            num_frames = len(clip.labels)
+            if self._network.together > 1:
+                if num_frames < self._frames:
+                    raise CoPropError(f"clip '{clip_id}' has {num_frames} frames; a step wants {self._frames} in a row.")
+                start = int(rng.integers(num_frames - self._frames + 1))
+                return clip, list(range(start, start + self._frames))
             allowed = range(num_frames)
             if self._keyframes is not None:
-                allowed = self._keyframes.of(labelled.clip.clip_id, num_frames)  # type: ignore[assignment]
-            masked = [t for t in allowed if (labelled.labels[t] != IGNORE).any()]
+                allowed = self._keyframes.of(clip_id, num_frames)  # type: ignore[assignment]
+            masked = [t for t in allowed if (clip.labels[t] != IGNORE).any()]
             if masked:
                 count = min(self._frames, len(masked))
-                return labelled, sorted(rng.choice(masked, count, replace=False).tolist())
+                return clip, sorted(rng.choice(masked, count, replace=False).tolist())
         raise CoPropError(f"none of the {self.num_items} clips has a mask in a frame that is to be trained on.")
 
     def _features(self, labelled: LabelledClip) -> np.ndarray:
@@ -166,25 +211,23 @@ class KpfTraining:
             self._heard_bytes += heard.nbytes
         return self._heard[clip.clip_id]
 
-    def _seen(self, labelled: LabelledClip, t: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """A frame and its labels at the network's size, mirrored and in another light by chance."""
+    def _seen(self, labelled: LabelledClip, t: int, look: Look) -> tuple[Tensor, Tensor]:
+        """A frame and its labels at the network's size, mirrored and in another light as all of its clip."""
         size = self._network.form.size
         picture = normalise(resize_bilinear([np.asarray(labelled.clip.frames[t])], size))[0]
         label = nearest(torch.from_numpy(labelled.labels[t].astype(np.int64))[None], size)[0]
-        flip = rng.random() < FLIP_SHARE
-        contrast, brightness = 1 + LIGHT * rng.uniform(-1, 1, 2)
-        picture = picture * float(contrast) + float(brightness) - 1
-        if flip:
+        picture = picture * look.contrast + look.brightness
+        if look.flip:
             picture, label = picture.flip(2), label.flip(1)
-        return picture, self._channels(label, labelled)
+        return picture, self._channels(label, labelled.clip.clip_id, named=bool(labelled.names))
 
-    def _channels(self, label: Tensor, labelled: LabelledClip) -> Tensor:
+    def _channels(self, label: Tensor, clip_id: str, *, named: bool) -> Tensor:
         """The labels as channels of the answer."""
         if self._network.form.channels == 1:
             return torch.where(label == IGNORE, IGNORE, (label > 0).long())
-        if not labelled.names or int(label.max()) > AVSBENCH_CLASSES[-1]:
+        if not named or int(label.max()) > AVSBENCH_CLASSES[-1]:
             raise CoPropError(
-                f"clip '{labelled.clip.clip_id}': its masks are not of AVSBench's classes; train on AVSS, on "
+                f"clip '{clip_id}': its masks are not of AVSBench's classes; train on AVSS, on "
                 "moc or avss clips, or a keyframe processor of binary masks."
             )
         return label
@@ -219,3 +262,16 @@ def starting_kpf(
         torch.manual_seed(seed)
         network = Kpf(form)
     return network, fill(network.backbone, form.backbone, backbone_checkpoint)
+
+
+def starting_whole(form: WholeForm, *, seed: int = 0) -> WholeClip:
+    """A small TPAVI to be trained: the installed package's backbone, the rest random.
+
+    Raises:
+        CoPropError: the package is not installed.
+    """
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        network = WholeClip(form)
+    fill(network.backbone, "lite0", None)
+    return network
