@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CoPropError
 from ..parts import PartKind, names_in
-from . import options, study_points
+from . import options, study_paper, study_points
 from .terminal import console
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     points = kinds.add_parser("control-points", help="control points against the truth", allow_abbrev=False)
     study_points.configure(points)
     add_out(points)
+    paper = kinds.add_parser("paper", help="the paper's tables on library clips", allow_abbrev=False)
+    study_paper.configure(paper)
+    add_out(paper)
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +85,8 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.study == "control-points":
         return study_points.run(args)
+    if args.study == "paper":
+        return study_paper.run(args)
     from ..study import plug_in
     from ..study.written import study_folder, write_study
 

@@ -48,6 +48,4 @@ def _training(args: argparse.Namespace) -> Any:
     network = starting_whole(form, seed=args.seed).to(choose_device(args.device))
     source, hear = open_source(args.data, size=form.size, split=args.split), open_ear(args.ear)
     seen = seen_of(args, source, network, hear, args.ear)
-    return KpfTraining(
-        network, source, hear, frames=5, freeze_backbone=True, seen=seen, record={"ear": args.ear}
-    )
+    return KpfTraining(network, source, hear, frames=5, freeze_backbone=True, seen=seen, record={"ear": args.ear})

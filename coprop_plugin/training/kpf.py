@@ -106,7 +106,9 @@ class KpfTraining:
         record: Mapping[str, Any] | None = None,
     ) -> None:
         if frames < 1 or frames % network.together:
-            raise CoPropError(f"a step takes {network.together} or more frames of each clip in whole groups, got {frames}.")
+            raise CoPropError(
+                f"a step takes {network.together} or more frames of each clip in whole groups, got {frames}."
+            )
         if seen is not None and not (freeze_backbone and frozen_norms):
             raise CoPropError("what a backbone saw can be kept only while it stays as it is: freeze it.")
         if keyframes is not None and dict(keyframes.data) != data_of(source):
@@ -140,7 +142,11 @@ class KpfTraining:
                 sounds.append(torch.from_numpy(heard[t]))
                 if kept:
                     maps.append([level[t] for level in clip.maps])
-                    labels.append(self._channels(torch.from_numpy(clip.labels[t].astype(np.int64)), clip.clip_id, named=clip.named))
+                    labels.append(
+                        self._channels(
+                            torch.from_numpy(clip.labels[t].astype(np.int64)), clip.clip_id, named=clip.named
+                        )
+                    )
                 else:
                     picture, label = self._seen(clip, t, look)
                     pictures.append(picture)
@@ -189,7 +195,9 @@ class KpfTraining:
             num_frames = len(clip.labels)
             if self._network.together > 1:
                 if num_frames < self._frames:
-                    raise CoPropError(f"clip '{clip_id}' has {num_frames} frames; a step wants {self._frames} in a row.")
+                    raise CoPropError(
+                        f"clip '{clip_id}' has {num_frames} frames; a step wants {self._frames} in a row."
+                    )
                 start = int(rng.integers(num_frames - self._frames + 1))
                 return clip, list(range(start, start + self._frames))
             allowed = range(num_frames)

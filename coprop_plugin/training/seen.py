@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -113,7 +113,9 @@ def digest_of(module: nn.Module) -> str:
 def _packed(seen: SeenClip) -> bytes:
     file = io.BytesIO()
     maps = {f"map{i}": each for i, each in enumerate(seen.maps)}
-    np.savez(file, clip_id=np.array(seen.clip_id), named=np.array(seen.named), heard=seen.heard, labels=seen.labels, **maps)
+    np.savez(
+        file, clip_id=np.array(seen.clip_id), named=np.array(seen.named), heard=seen.heard, labels=seen.labels, **maps
+    )
     return file.getvalue()
 
 

@@ -1,0 +1,286 @@
+"""The paper's tables on library clips: small trained base models, the paper's policy and the default beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import parts
+from ..adapters.base import Adapter
+from ..coprop import CoProp
+from ..errors import CoPropError
+from ..metrics.bootstrap import paired_bootstrap
+from ..metrics.protocols import score
+from ..structures import ControlPoints, Prediction, Result
+from ..structures.frozen import locked
+from .cases import Case
+from .harm import harm
+
+PROTOCOLS = {
+    "M_J": "avsbench, of any object, of label maps; mean over clips",
+    "M_F": "avsbench, batches of one clip; mean over clips",
+    "alignment": "alignment_binary@0.5; mean over clips",
+    "J_key, J_normal": "split by the control points that were used; mean over the clips that have such frames",
+}
+METRICS = ("M_J", "M_F", "alignment", "J_key", "J_normal")
+TRUTH = "truth"
+POLICIES = ("replace", "consensus")  # the paper's, and the default
+POINTS = ("none", "every_k:k=2", "cosine-logmel", "changepoint", "boundary", TRUTH)
+BASELINE_POINTS, PLACE_OF_RCPG = "cosine-logmel", "boundary"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is done to the masks of a base model (no policy: nothing)."""
+
+    base: str
+    points: str = ""
+    propagator: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: a cell, or why it was not run."""
+
+    table: str
+    name: str
+    cell: Cell | None = None
+    reason: str = ""
+
+
+def lines(
+    bases: Sequence[str], propagators: Sequence[str], *, whole: str | None, kpf: str | None, tuned: str | None
+) -> list[Line]:
+    """The tables' rows.
+
+    Args:
+        bases: names of the base models of table 1.
+        propagators: plain ones first; others are named ``NAME`` of what the caller gave for 1-layer and 4-layer inserts.
+        whole: of the bases, that which sees whole clips.
+        kpf: that which was trained on all frames alone.
+        tuned: that which was fine-tuned on keyframes.
+    """
+    plain, inserts = propagators[0], propagators[1:]
+    rows = []
+    for base in bases:
+        rows.append(Line("1", base, Cell(base)))
+        for points in (PLACE_OF_RCPG, TRUTH):
+            for policy in POLICIES:
+                rows.append(Line("1", f"{base} + Co-Prop ({points}, {policy})", Cell(base, points, plain, policy)))
+    keyed = tuned or kpf or whole
+    no_tuned = "no keyframe processor fine-tuned on keyframes was given"
+    for policy in POLICIES:
+        rows += [
+            _or_not(
+                "2(a)", f"none ({policy})", whole, BASELINE_POINTS, plain, policy, "no whole-clip base model was given"
+            ),
+            _or_not(
+                "2(a)", f"KPF before fine-tuning ({policy})", kpf, BASELINE_POINTS, plain, policy, "no kpf was given"
+            ),
+            _or_not("2(a)", f"KPF ({policy})", tuned, BASELINE_POINTS, plain, policy, no_tuned),
+            _or_not(
+                "2(a)", f"KPF, RCPG's place: {PLACE_OF_RCPG} ({policy})", tuned, PLACE_OF_RCPG, plain, policy, no_tuned
+            ),
+            _or_not(
+                "2(a)", f"KPF, RCPG's place: true points replayed ({policy})", tuned, TRUTH, plain, policy, no_tuned
+            ),
+        ]
+    for name in inserts:
+        rows.append(
+            _or_not("2(a)", f"KPF, {PLACE_OF_RCPG}, {name} (replace)", keyed, PLACE_OF_RCPG, name, "replace", no_tuned)
+        )
+    if not inserts:
+        rows.append(Line("2(a)", "KPF, RCPG's place, AIP", reason="no propagator with an audio insert was trained"))
+    for points in POINTS:
+        for policy in POLICIES:
+            rows.append(_or_not("2(b)", f"{points} ({policy})", keyed, points, plain, policy, "no base model"))
+    rows.append(Line("2(b)", "RCPG, 1-step, 3-step", reason="no audio language model was asked"))
+    rows.append(
+        Line(
+            "4",
+            "text-guided, audio-guided",
+            reason="no propagator was trained with text, or with audio, at equal steps",
+        )
+    )
+    for name in (plain, *inserts):
+        rows.append(_or_not("5", name, keyed, PLACE_OF_RCPG, name, "replace", "no base model"))
+    if not inserts:
+        rows.append(Line("5", "1-layer, 4-layer insert", reason="not trained"))
+    for points in (PLACE_OF_RCPG, TRUTH):
+        rows.append(_or_not("6", f"key and normal frames ({points})", keyed, points, plain, "replace", "no base model"))
+    return rows
+
+
+def _or_not(table: str, name: str, base: str | None, points: str, propagator: str, policy: str, reason: str) -> Line:
+    if base is None:
+        return Line(table, name, reason=reason)
+    return Line(table, name, Cell(base, points, propagator, policy))
+
+
+def evaluate(prediction: Prediction, truth: Prediction, points: ControlPoints | None) -> dict[str, float | None]:
+    """The metrics of one clip, as shares; ``None`` where one is not defined."""
+    told = score(prediction.hardened(), truth, protocol=["avsbench", "alignment"])
+    soft = score(prediction, truth, protocol="avsbench")
+    values: dict[str, float | None] = {
+        "M_J": told["avsbench"]["M_J"],
+        "M_F": soft["M_F"],
+        "alignment": told["alignment"]["alignment_binary@0.5"],
+        "J_key": None,
+        "J_normal": None,
+    }
+    if points is not None:
+        for name, kept in (("J_key", points.flags), ("J_normal", ~points.flags)):
+            values[name] = _frames_j(prediction, truth, np.flatnonzero(kept))
+    return values
+
+
+def _frames_j(prediction: Prediction, truth: Prediction, frames: np.ndarray) -> float | None:
+    if not len(frames):
+        return None
+    chosen = [
+        Prediction.from_labels(locked(np.stack([p.label_map(t) for t in frames])), class_ids=p.class_ids)
+        for p in (prediction, truth)
+    ]
+    return float(score(*chosen, protocol="avsbench")["M_J"])
+
+
+class Values:
+    """Per-clip values of all cells, kept in a file a line each as they come, so that a stopped study goes on."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._held: dict[tuple[str, str, Cell], dict[str, float | None]] = {}
+        if path is not None and path.is_file():
+            for text in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    told = json.loads(text)
+                    self._held[told["set"], told["clip"], Cell(**told["cell"])] = told["values"]
+                except (ValueError, LookupError, TypeError):
+                    continue  # a line that was cut when the study was stopped: worked out again
+
+    def __contains__(self, key: tuple[str, str, Cell]) -> bool:
+        return key in self._held
+
+    def put(self, key: tuple[str, str, Cell], values: Mapping[str, float | None]) -> None:
+        self._held[key] = dict(values)
+        if self._path is not None:
+            told = {"set": key[0], "clip": key[1], "cell": asdict(key[2]), "values": dict(values)}
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n" * self._cut() + json.dumps(told) + "\n")
+
+    def of(self, name: str, clips: Iterable[str], cell: Cell, metric: str) -> list[float | None]:
+        return [self._held[name, clip, cell][metric] for clip in clips]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All values, a line a clip and cell."""
+        return [{"set": name, "clip": clip, **asdict(cell), **v} for (name, clip, cell), v in self._held.items()]
+
+    def _cut(self) -> bool:
+        assert self._path is not None
+        if not self._path.is_file() or not self._path.stat().st_size:
+            return False
+        with self._path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) != b"\n"
+
+
+def run(
+    sets: Mapping[str, Callable[[], Iterator[Case]]],
+    models: Mapping[str, Adapter],
+    propagators: Mapping[str, Any],
+    rows: Sequence[Line],
+    values: Values,
+    *,
+    progress: Callable[[str], None] = lambda text: None,
+    keep: Callable[[str, Case, str, Result | Prediction], None] = lambda name, case, base, made: None,
+) -> dict[str, list[str]]:
+    """Work out what is missing of all cells; returns the clips of each set.
+
+    Args:
+        sets: clips by the set's name; they are gone through once.
+        models, propagators: by the names that the cells use.
+        rows: the tables.
+        values: filled.
+        progress: called with each clip's name.
+        keep: shown each base model's masks of each clip that is worked on.
+
+    Raises:
+        CoPropError: clips that something was fitted on.
+    """
+    cells = list(dict.fromkeys(row.cell for row in rows if row.cell is not None))
+    cells = [*(Cell(base) for base in dict.fromkeys(cell.base for cell in cells)), *cells]
+    cells = list(dict.fromkeys(cells))
+    wanted = {cell.points for cell in cells} - {"", TRUTH}
+    generators = {
+        name: parts.build("control_points", parts.parse(name, kind="control_points")) for name in sorted(wanted)
+    }
+    clips: dict[str, list[str]] = {}
+    for name, cases in sets.items():
+        for case in cases():
+            if not case.held_out:
+                raise CoPropError(
+                    f"clip '{case.name}' is of a training part; the paper's tables are of held-out clips."
+                )
+            clips.setdefault(name, []).append(case.name)
+            progress(f"{name}: {case.name}")
+            missing = [cell for cell in cells if (name, case.name, cell) not in values]
+            found: dict[str, ControlPoints] = {TRUTH: case.points}
+            for base_name in dict.fromkeys(cell.base for cell in missing):
+                base = _held(models[base_name].predict(case.clip))
+                keep(name, case, base_name, base)
+                for cell in (cell for cell in missing if cell.base == base_name):
+                    if not cell.policy:
+                        values.put((name, case.name, cell), evaluate(base, case.truth, None))
+                        continue
+                    if cell.points not in found:
+                        found[cell.points] = generators[cell.points](case.clip)
+                    points = found[cell.points]
+                    method = CoProp(control_points=points, propagator=propagators[cell.propagator], fusion=cell.policy)
+                    refined = method(case.clip, base).prediction
+                    values.put((name, case.name, cell), evaluate(refined, case.truth, points))
+    return clips
+
+
+def _held(prediction: Prediction) -> Prediction:
+    """In memory: it is read for every cell."""
+    return Prediction(
+        locked(np.asarray(prediction.scores)), prediction.kind, prediction.class_ids, source=prediction.source
+    )
+
+
+def summary(rows: Sequence[Line], values: Values, clips: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """A line a row and set: means in percent, the change to the base model with its 95 % interval over clips, and harm."""
+    told: list[dict[str, Any]] = []
+    for row in rows:
+        if row.cell is None:
+            told.append({"table": row.table, "row": row.name, "not run": row.reason})
+            continue
+        for name, ids in clips.items():
+            line: dict[str, Any] = {
+                "table": row.table,
+                "row": row.name,
+                "set": name,
+                "clips": len(ids),
+                **asdict(row.cell),
+            }
+            line["data"] = "library clips"
+            for metric in METRICS:
+                known = [value for value in values.of(name, ids, row.cell, metric) if value is not None]
+                line[metric] = 100 * float(np.mean(known)) if known else None
+            if row.cell.policy:
+                for metric in ("M_J", "M_F", "alignment"):
+                    before, after = (
+                        np.array(values.of(name, ids, cell, metric), float) for cell in (Cell(row.cell.base), row.cell)
+                    )
+                    change = paired_bootstrap(before, after)
+                    line[f"{metric} change"] = [100 * x for x in (change.delta, change.low, change.high)]
+                    if metric == "M_J":
+                        line["harm"] = harm(before.tolist(), after.tolist(), ids).as_dict()
+            told.append(line)
+    return told
