@@ -41,3 +41,13 @@ def test_the_tables_of_candidates_are_what_was_measured() -> None:
         assert "\n".join(bench["table"](masks, found[masks])) in page
     motion = found["motion"]
     assert f"is {motion['correlation']:.2f} ({motion['frames']} frames, ± {motion['half width']:.2f})" in page
+
+
+def test_the_tables_of_the_paper_are_what_was_measured() -> None:
+    stored = json.loads((ROOT / "benchmarks/results/paper.json").read_text(encoding="utf-8"))
+    page = (ROOT / "benchmarks/RESULTS_paper.md").read_text(encoding="utf-8")
+    tables = runpy.run_path(str(ROOT / "benchmarks/paper.py"))["tables"]
+    assert all(table in page for table in tables(stored))
+    measured = [row for row in stored["rows"] if "not run" not in row]
+    assert measured and all(row["data"] == "library clips" for row in measured)
+    assert all(row["worse clips"] <= row["clips"] for row in measured if row["policy"])

@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     what = parser.add_argument_group("what")
     what.add_argument("--ear", choices=("yamnet", "logmel"), default="yamnet", help="(yamnet)")
+    what.add_argument("--backbone-checkpoint", metavar="FILE", help="EfficientNet-lite0's weights (the package's)")
     what.add_argument("--size", default="160x160", metavar="HxW", help="of the frames (160x160)")
     what.add_argument("--width", type=int, default=64, metavar="N", help="of the pyramid (64)")
     data = parser.add_argument_group("data")
@@ -45,7 +46,9 @@ def _training(args: argparse.Namespace) -> Any:
     from ..weights.device import choose_device
 
     form = WholeForm(EARS[args.ear], args.width, size_of(args.size))
-    network = starting_whole(form, seed=args.seed).to(choose_device(args.device))
+    network = starting_whole(form, backbone_checkpoint=args.backbone_checkpoint, seed=args.seed).to(
+        choose_device(args.device)
+    )
     source, hear = open_source(args.data, size=form.size, split=args.split), open_ear(args.ear)
     seen = seen_of(args, source, network, hear, args.ear)
     return KpfTraining(network, source, hear, frames=5, freeze_backbone=True, seen=seen, record={"ear": args.ear})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -249,9 +249,8 @@ def run(
 
 def _held(prediction: Prediction) -> Prediction:
     """In memory: it is read for every cell."""
-    return Prediction(
-        locked(np.asarray(prediction.scores)), prediction.kind, prediction.class_ids, source=prediction.source
-    )
+    labels = None if prediction.labels is None else locked(np.asarray(prediction.labels))
+    return replace(prediction, scores=locked(np.asarray(prediction.scores)), labels=labels)
 
 
 def summary(rows: Sequence[Line], values: Values, clips: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

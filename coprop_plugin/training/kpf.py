@@ -272,14 +272,15 @@ def starting_kpf(
     return network, fill(network.backbone, form.backbone, backbone_checkpoint)
 
 
-def starting_whole(form: WholeForm, *, seed: int = 0) -> WholeClip:
-    """A small TPAVI to be trained: the installed package's backbone, the rest random.
+def starting_whole(form: WholeForm, *, backbone_checkpoint: str | Path | None = None, seed: int = 0) -> WholeClip:
+    """A small TPAVI to be trained: a backbone with its weights, by default the installed package's, the rest random.
 
     Raises:
+        CheckpointError: a file that is unsafe, damaged or of another network.
         CoPropError: the package is not installed.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = WholeClip(form)
-    fill(network.backbone, "lite0", None)
+    fill(network.backbone, "lite0", backbone_checkpoint)
     return network
