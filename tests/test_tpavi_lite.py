@@ -16,6 +16,7 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.keyframe.ears import EARS, open_ear
+from coprop_plugin.keyframe.lite0 import WEIGHTS, trained_part
 from coprop_plugin.keyframe.network import KpfForm
 from coprop_plugin.keyframe.whole import WholeClip, WholeForm
 from coprop_plugin.layers.efficientnet_lite import EfficientNetLite0
@@ -94,7 +95,9 @@ def test_what_was_kept_trains_as_what_is_seen_each_time(lite0: Path, tmp_path: P
         told = train(training(lite0, kind, tmp_path / name, **options), tmp_path / f"run-{name}", schedule=SCHEDULE)
         ended.append(told.weights.read_bytes())
     assert ended[0] == ended[1] == ended[2]
-    sizes = {name: [p.stat().st_size for p in (tmp_path / name).glob("*.npz")] for name in ("kept", "never", "one")}
+    sizes = {
+        name: [p.stat().st_size for p in (tmp_path / name).glob("*.safetensors")] for name in ("kept", "never", "one")
+    }
     assert len(sizes["kept"]) == 3 and not sizes["never"] and sum(sizes["one"]) <= 250_000
     files = sorted((tmp_path / "kept").iterdir())
     files[0].write_bytes(files[0].read_bytes()[:500])
@@ -139,3 +142,31 @@ def test_from_the_command_line(lite0: Path, tmp_path: Path, capsys: pytest.Captu
     kpf = "--backbone lite0 --ear logmel --width 32 --hidden 32 --queries 2 --size 32x32".split()
     assert main(["train", "kpf", *common, *kpf, "--backbone-checkpoint", str(lite0), *out]) == 2
     assert "add --freeze-backbone" in capsys.readouterr().err
+
+
+class TestShippedKeyframeProcessor:
+    @pytest.fixture(scope="class")
+    def whole(self, lite0: Path) -> dict[str, torch.Tensor]:
+        torch.manual_seed(4)
+        return starting_kpf(KPF, backbone_checkpoint=lite0)[0].state_dict()
+
+    def test_what_is_shipped_with_its_backbone_is_what_was_trained(
+        self, whole: dict[str, torch.Tensor], lite0: Path
+    ) -> None:
+        clip = made_clips("synth:moc:0-0").make(0, size=(48, 80)).clip
+        trained = cp.build_adapter("kpf", checkpoint=whole, device="cpu").predict(clip).frame(2)
+        part = trained_part(whole)
+        assert not any(name.startswith("backbone.") for name in part) and part["queries"].dtype == torch.float16
+        shipped = cp.build_adapter("kpf_lite0", checkpoint=part, backbone_weights=lite0, device="cpu").predict(clip)
+        np.testing.assert_allclose(shipped.frame(2), trained, atol=0.05)
+
+    def test_the_package_brings_it_and_damage_is_named(self, lite0: Path, tmp_path: Path) -> None:
+        assert WEIGHTS.stat().st_size < 12e6 and WEIGHTS.with_suffix(".md").is_file()
+        adapter = cp.build_adapter("kpf_lite0", backbone_weights=lite0, device="cpu")
+        assert adapter.size == (160, 160) and adapter.network.form.audio_dim == EARS["yamnet"]
+        cut = tmp_path / "cut.safetensors"
+        cut.write_bytes(WEIGHTS.read_bytes()[:9000])
+        with pytest.raises(CheckpointError, match="damaged"):
+            cp.build_adapter("kpf_lite0", checkpoint=cut, backbone_weights=lite0)
+        with pytest.raises(CoPropError):
+            cp.build_adapter("kpf_lite0", backbone_weights=tmp_path / "none.pth")

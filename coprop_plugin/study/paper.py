@@ -14,6 +14,8 @@ from .. import parts
 from ..adapters.base import Adapter
 from ..coprop import CoProp
 from ..errors import CoPropError
+from ..files import parse_json, read_text
+from ..files.schema import Maybe, Number, Record, Text
 from ..metrics.bootstrap import paired_bootstrap
 from ..metrics.protocols import score
 from ..structures import ControlPoints, Prediction, Result
@@ -32,6 +34,14 @@ TRUTH = "truth"
 POLICIES = ("replace", "consensus")  # the paper's, and the default
 POINTS = ("none", "every_k:k=2", "cosine-logmel", "changepoint", "boundary", TRUTH)
 BASELINE_POINTS, PLACE_OF_RCPG = "cosine-logmel", "boundary"
+_LINE = Record(
+    needed={
+        "set": Text(),
+        "clip": Text(),
+        "cell": Record(needed={name: Text() for name in ("base", "points", "propagator", "policy")}),
+        "values": Record(needed={name: Maybe(Number(0, 1)) for name in METRICS}),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -157,11 +167,11 @@ class Values:
         self._path = path
         self._held: dict[tuple[str, str, Cell], dict[str, float | None]] = {}
         if path is not None and path.is_file():
-            for text in path.read_text(encoding="utf-8").splitlines():
+            for text in read_text(path, what="the values of a study").splitlines():
                 try:
-                    told = json.loads(text)
+                    told = parse_json(text, form=_LINE, where=str(path))
                     self._held[told["set"], told["clip"], Cell(**told["cell"])] = told["values"]
-                except (ValueError, LookupError, TypeError):
+                except CoPropError:
                     continue  # a line that was cut when the study was stopped: worked out again
 
     def __contains__(self, key: tuple[str, str, Cell]) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..adapters.images import normalise, resize_bilinear
+from ..errors import CheckpointError
 from ..files import atomic_write
 from ..propagators.aot.preprocess import nearest
 from ..propagators.guides import AudioFeatures
 from ..store.manifest import plain
+from ..weights.checkpoint import read_state_dict
 from .sequences import LabelledClip, SequenceSource
 
 LARGEST_BYTES = 4 << 30  # of a folder; what does not fit is worked out each time
@@ -75,10 +76,10 @@ class SeenClips:
         self._folder.mkdir(parents=True, exist_ok=True)
         told = {"data": plain(source.describe()), "size": list(size), "backbone": digest_of(backbone), **plain(key)}
         self._key = sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-        self._left_bytes = most_bytes - sum(path.stat().st_size for path in self._folder.glob("*.npz"))
+        self._left_bytes = most_bytes - sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
 
     def __getitem__(self, item: int) -> SeenClip:
-        path = self._folder / f"{self._key}-{item}.npz"
+        path = self._folder / f"{self._key}-{item}.safetensors"
         return _read(path) or self._made(item, path)
 
     def _made(self, item: int, path: Path) -> SeenClip:
@@ -111,20 +112,24 @@ def digest_of(module: nn.Module) -> str:
 
 
 def _packed(seen: SeenClip) -> bytes:
-    file = io.BytesIO()
-    maps = {f"map{i}": each for i, each in enumerate(seen.maps)}
-    np.savez(
-        file, clip_id=np.array(seen.clip_id), named=np.array(seen.named), heard=seen.heard, labels=seen.labels, **maps
-    )
-    return file.getvalue()
+    arrays = {
+        "clip_id": np.frombuffer(seen.clip_id.encode(), np.uint8),
+        "named": np.array([seen.named]),
+        "heard": seen.heard,
+        "labels": seen.labels,
+        **{f"map{i}": each for i, each in enumerate(seen.maps)},
+    }
+    return save({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
 
 
 def _read(path: Path) -> SeenClip | None:
+    """What a file holds; ``None`` where there is none, or one that is damaged or of something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            maps = tuple(file[f"map{i}"] for i in range(sum(name.startswith("map") for name in file.files)))
-            return SeenClip(str(file["clip_id"]), maps, file["heard"], file["labels"], bool(file["named"]))
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile, EOFError):
+        held = {name: value.numpy() for name, value in read_state_dict(path).items()}
+        maps = tuple(held[f"map{i}"] for i in range(sum(name.startswith("map") for name in held)))
+        clip_id = held["clip_id"].tobytes().decode()
+        return SeenClip(clip_id, maps, held["heard"], held["labels"], bool(held["named"][0]))
+    except (CheckpointError, LookupError, UnicodeDecodeError):
         return None
 
 
