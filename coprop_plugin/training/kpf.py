@@ -134,23 +134,21 @@ class KpfTraining:
         names, pictures, maps, sounds, labels = [], [], [], [], []
         for item in items:
             clip, chosen = self._drawn(item, rng)
-            kept = isinstance(clip, SeenClip)
-            heard = clip.heard if kept else self._features(clip)
-            look = None if kept else Look.drawn(rng)
-            for t in chosen:
-                names.append(f"{clip.clip_id if kept else clip.clip.clip_id} frame {t}")
-                sounds.append(torch.from_numpy(heard[t]))
-                if kept:
+            if isinstance(clip, SeenClip):
+                for t in chosen:
+                    names.append(f"{clip.clip_id} frame {t}")
+                    sounds.append(torch.from_numpy(clip.heard[t]))
                     maps.append([level[t] for level in clip.maps])
-                    labels.append(
-                        self._channels(
-                            torch.from_numpy(clip.labels[t].astype(np.int64)), clip.clip_id, named=clip.named
-                        )
-                    )
-                else:
-                    picture, label = self._seen(clip, t, look)
-                    pictures.append(picture)
-                    labels.append(label)
+                    label = torch.from_numpy(clip.labels[t].astype(np.int64))
+                    labels.append(self._channels(label, clip.clip_id, named=clip.named))
+                continue
+            heard, look = self._features(clip), Look.drawn(rng)
+            for t in chosen:
+                picture, label = self._seen(clip, t, look)
+                names.append(f"{clip.clip.clip_id} frame {t}")
+                sounds.append(torch.from_numpy(heard[t]))
+                pictures.append(picture)
+                labels.append(label)
         device = self._network.get_buffer("input_px").device
         return KpfBatch(
             tuple(names),
@@ -190,6 +188,7 @@ class KpfTraining:
         """A clip, or the next one that has a mask where one may be drawn, and the frames that are."""
         for step in range(self.num_items):
             number = (item + step) % self.num_items
+            clip: LabelledClip | SeenClip
             clip = self._source[number] if self._seen_clips is None else self._seen_clips[number]
             clip_id = clip.clip_id if isinstance(clip, SeenClip) else clip.clip.clip_id
             num_frames = len(clip.labels)
