@@ -96,7 +96,8 @@ class SeenClips:
 def see(labelled: LabelledClip, backbone: nn.Module, hear: AudioFeatures, *, size: tuple[int, int]) -> SeenClip:
     """What a backbone sees of a clip's frames, all at once, and what is heard; in one layout, so that sums agree to the bit."""
     device = next(backbone.parameters()).device
-    pictures = normalise(resize_bilinear([np.asarray(frame) for frame in labelled.clip.frames], size)).to(device)
+    frames = labelled.clip.frames
+    pictures = normalise(resize_bilinear([np.asarray(frames[t]) for t in range(len(frames))], size)).to(device)
     labels = nearest(torch.from_numpy(np.asarray(labelled.labels).astype(np.int64)), size)
     maps = tuple(each.float().cpu().contiguous().numpy() for each in backbone(pictures))
     heard = np.asarray(hear(labelled.clip), np.float32)
