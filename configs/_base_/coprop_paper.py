@@ -5,7 +5,7 @@
 custom_hooks = [
     dict(
         type='CoPropHook',
-        control_points=dict(type='ChangePoint'),
+        control_points=dict(type='Boundary'),
         propagator=dict(type='Flow'),
         fusion=dict(type='Replace')),
 ]

@@ -4,7 +4,7 @@ custom_hooks = [
     dict(
         type='CoPropHook',
         base='scores',
-        control_points=dict(type='ChangePoint'),
+        control_points=dict(type='Boundary'),
         propagator=dict(type='Flow'),
         fusion=dict(type='Consensus')),
 ]

@@ -20,7 +20,7 @@ from .refining import RefiningHook
 class CoPropHook(RefiningHook):
     """Refine each video of a test or validation loop by Co-Prop and score it by the same metrics.
 
-    ``custom_hooks = [dict(type='CoPropHook', control_points=dict(type='ChangePoint'), propagator=dict(type='Flow'))]``
+    ``custom_hooks = [dict(type='CoPropHook', control_points=dict(type='Boundary'), propagator=dict(type='Flow'))]``
 
     The base model's outputs and metrics stay bit-identical; ``coprop/<metric>`` stands beside them in what
     ``runner.test()`` and ``runner.val()`` return, in the log and the scalars file (``save_best='coprop/mIoU'``).
