@@ -22,7 +22,7 @@ def compare(data: Path, predictions: Sequence[Path], out: Path, *, layout: str =
         predictions,
         data,
         layout=layout,  # type: ignore[arg-type]
-        method={"control_points": "changepoint", "propagator": "flow", "fusion": "consensus"},
+        method={"control_points": "boundary", "propagator": "flow", "fusion": "consensus"},
         protocol=("avsbench", "alignment"),
     )
     return rescore(plan, out, engine=Processes(workers))

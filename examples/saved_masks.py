@@ -20,13 +20,13 @@ def mend(video: str | Path, masks: str | Path, out: str | Path) -> cp.Result:
     """Refine the saved masks of one video and write the result to ``out``."""
     clip = cp.read_clip(video)  # sampling="avsbench": one frame a second
     base = cp.read_prediction(masks, clip=clip)  # refuses holes, extra files and values that it does not know
-    method = cp.CoProp(control_points="changepoint", propagator="flow")
+    method = cp.CoProp(control_points="boundary", propagator="flow")
     result = method(clip, base)
     write_result(
         result,
         out,
         clip=clip,
-        configuration={"control_points": "changepoint", "propagator": "flow"},
+        configuration={"control_points": "boundary", "propagator": "flow"},
         inputs={"video": video, "masks": masks},
     )
     return result
