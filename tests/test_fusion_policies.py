@@ -197,6 +197,16 @@ def test_a_generator_that_is_surer_than_right_is_held_back() -> None:
     assert sure.silence[1] > SURE_SILENCE > held.silence[1]  # it empties no frame
 
 
+def test_a_generator_that_stands_in_is_held_back_as_by_its_own_name() -> None:
+    confidence, silence = np.linspace(0.98, 0.02, 10), np.linspace(0, 1, 10)
+    own, standing_in = (
+        heard_of(cp.ControlPoints(confidence > 0.5, confidence=confidence, silence=silence, origin=origin))
+        for origin in (Origin("changepoint"), Origin("rcpg", ("no list",), "changepoint"))
+    )
+    np.testing.assert_array_equal(own.change, standing_in.change)
+    np.testing.assert_array_equal(own.silence, standing_in.silence)
+
+
 def test_a_frame_with_exchanged_classes_is_left_as_it_is() -> None:
     """One thing bears the other's name, that one a third: nothing of what is shown may get lost."""
     states = np.ones((10, 2), bool)

@@ -187,7 +187,7 @@ def heard_of(points: ControlPoints) -> Heard:
         silence = points.silence
     change = np.where(points.flags, trust, 1 - trust)
     if points.confidence is not None:
-        generator = trust_in(points.origin.generator)
+        generator = trust_in(points.origin.fallback or points.origin.generator)  # of whoever gave them
         change[1:] = generator.change(change[1:])
         silence = np.minimum(silence, generator.surest_silence)
     return Heard(points.flags, change, np.asarray(silence))
