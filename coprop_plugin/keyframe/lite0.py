@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
-
 from ..adapters.published import Precision
 from ..parts import part
 from ..weights.checkpoint import read_state_dict
@@ -63,12 +61,3 @@ class KpfLite0Adapter(KpfAdapter):
         super().__init__(
             state, audio_checkpoint=audio_checkpoint, device=device, precision=precision, batch_frames=batch_frames
         )
-
-
-def trained_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is shipped of weights whose backbone was frozen: all but it, in half precision."""
-    return {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in state.items()
-        if not name.startswith(PREFIX)
-    }
