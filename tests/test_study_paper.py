@@ -39,8 +39,8 @@ def rows() -> list[paper.Line]:
     return paper.lines(["tpavi_lite"], ["hold"], whole="tpavi_lite", kpf=None, tuned=None)
 
 
-def worked(path: Path | None, asked: list[str] | None = None) -> list[dict]:
-    values = paper.Values(path)
+def worked(path: Path | None, asked: list[str] | None = None, *, key: str = "one") -> list[dict]:
+    values = paper.Values(path, key=key)
     tools = {"hold": parts.build("propagator", "hold")}
     clips = paper.run({"moc-like": cases}, {"tpavi_lite": model(asked)}, tools, rows(), values)
     return paper.summary(rows(), values, clips)
@@ -81,6 +81,8 @@ def test_resumed_is_fresh_and_asks_for_nothing_twice(tmp_path: Path) -> None:
     path.write_bytes(lines[: len(lines) * 3 // 4])  # stopped while a line was written
     assert worked(path, asked) == fresh and len(asked) == 3
     assert worked(path, asked) == fresh and len(asked) == 3
+    assert worked(path, asked, key="other weights") == fresh and len(asked) == 5
+    assert worked(path, asked) == fresh and len(asked) == 5
 
 
 def test_clips_that_were_fitted_on_are_refused() -> None:
@@ -88,7 +90,7 @@ def test_clips_that_were_fitted_on_are_refused() -> None:
         yield from made_cases(made_clips("synth:moc:0-0"), size=48, labelling="binary")
 
     with pytest.raises(CoPropError, match="training part"):
-        paper.run({"moc": fitted}, {"tpavi_lite": model()}, {}, rows(), paper.Values(None))
+        paper.run({"moc": fitted}, {"tpavi_lite": model()}, {}, rows(), paper.Values(None, key=""))
 
 
 def test_the_command_names_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

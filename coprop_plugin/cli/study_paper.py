@@ -64,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
     rows = paper.lines(
         tuple(models), tuple(built), whole=have("tpavi_lite"), kpf=have("kpf"), tuned=have("kpf, keyframes")
     )
-    values = paper.Values(folder and folder / "cells.jsonl")
+    sets = _sets(args)
+    values = paper.Values(folder and folder / "cells.jsonl", key=_key(args, propagators))
     clips = paper.run(
-        _sets(args),
+        sets,
         models,
         built,
         rows,
@@ -82,6 +83,24 @@ def run(args: argparse.Namespace) -> int:
     else:
         _render(told)
     return 0
+
+
+def _key(args: argparse.Namespace, propagators: dict[str, str]) -> str:
+    """What all values depend on: with other weights, another library or size a study in the same folder begins anew."""
+    from ..datasets.objects.library import open_library
+    from ..store.manifest import digest, digest_of
+    from ..version import __version__
+
+    open_library(args.library)  # said before hours of work that there is none
+    weights = {"tpavi": args.tpavi, "kpf": args.kpf, "kpf-keyframes": args.kpf_keyframes}
+    named = {
+        "version": __version__,
+        "library": digest(Path(args.library) / "library.json"),
+        "weights": {name: digest(file) for name, file in weights.items() if file},
+        "propagators": propagators,
+        "size": args.size,
+    }
+    return digest_of(named)
 
 
 def _models(args: argparse.Namespace) -> dict[str, Any]:

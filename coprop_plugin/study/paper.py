@@ -36,6 +36,7 @@ POINTS = ("none", "every_k:k=2", "cosine-logmel", "changepoint", "boundary", TRU
 BASELINE_POINTS, PLACE_OF_RCPG = "cosine-logmel", "boundary"
 _LINE = Record(
     needed={
+        "of": Text(),
         "set": Text(),
         "clip": Text(),
         "cell": Record(needed={name: Text() for name in ("base", "points", "propagator", "policy")}),
@@ -161,16 +162,22 @@ def _frames_j(prediction: Prediction, truth: Prediction, frames: np.ndarray) -> 
 
 
 class Values:
-    """Per-clip values of all cells, kept in a file a line each as they come, so that a stopped study goes on."""
+    """Per-clip values of all cells, kept in a file a line each as they come, so that a stopped study goes on.
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    Args:
+        path: the file; values of another study in it are neither taken nor touched.
+        key: what the values depend on beside set, clip and cell: the weights, the library, the size of the frames.
+    """
+
+    def __init__(self, path: Path | None, *, key: str) -> None:
+        self._path, self._key = path, key
         self._held: dict[tuple[str, str, Cell], dict[str, float | None]] = {}
         if path is not None and path.is_file():
             for text in read_text(path, what="the values of a study").splitlines():
                 try:
                     told = parse_json(text, form=_LINE, where=str(path))
-                    self._held[told["set"], told["clip"], Cell(**told["cell"])] = told["values"]
+                    if told["of"] == key:
+                        self._held[told["set"], told["clip"], Cell(**told["cell"])] = told["values"]
                 except CoPropError:
                     continue  # a line that was cut when the study was stopped: worked out again
 
@@ -180,7 +187,7 @@ class Values:
     def put(self, key: tuple[str, str, Cell], values: Mapping[str, float | None]) -> None:
         self._held[key] = dict(values)
         if self._path is not None:
-            told = {"set": key[0], "clip": key[1], "cell": asdict(key[2]), "values": dict(values)}
+            told = {"of": self._key, "set": key[0], "clip": key[1], "cell": asdict(key[2]), "values": dict(values)}
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("\n" * self._cut() + json.dumps(told) + "\n")
 
