@@ -190,6 +190,12 @@ class TestText:
         with pytest.raises(CoPropError, match=r"frames \[0, 3\): text guidance needs the segment's categories"):
             list(propagator.propagate(clip, [scenes.task(0, 3, 0)]))
 
+    def test_known_silence_is_a_word_too(self, clip: Clip) -> None:
+        asked: list[str] = []
+        guide = TextGuide(lambda words: asked.extend(words) or np.ones((len(words), DIM), np.float32), dim=DIM)
+        assert guide.tokens(clip, replace(scenes.task(0, 3, 0), categories=())).tokens.shape == (3, 1, DIM)
+        assert asked == ["silence"]
+
     def test_embeddings_of_another_width_are_refused(self, clip: Clip) -> None:
         guide = TextGuide(lambda words: np.zeros((len(words), 7), np.float32), dim=DIM)
         with pytest.raises(CoPropError, match=r"gave \(1, 7\) for 1 words; the insert takes \(1, 128\)"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import aot_scenes as scenes
@@ -21,11 +22,11 @@ from coprop_plugin.errors import CheckpointError, CoPropError
 from coprop_plugin.propagators.aot.config import MODELS
 from coprop_plugin.propagators.aot.propagator import AOT
 from coprop_plugin.propagators.base import PropagationTask
-from coprop_plugin.propagators.guides import LOG_MEL_DIM, log_mel_features
+from coprop_plugin.propagators.guides import LOG_MEL_DIM, TextGuide, log_mel_features
 from coprop_plugin.structures import AVSBENCH_NAMES
 from coprop_plugin.training.loop import train
 from coprop_plugin.training.networks import FIRST_STAGES, starting_network
-from coprop_plugin.training.propagator import PropagatorTraining
+from coprop_plugin.training.propagator import PropagatorTraining, seen_clips
 from coprop_plugin.training.schedule import Schedule
 from coprop_plugin.training.sequences import SequenceRule
 from coprop_plugin.training.sources import SyntheticSource
@@ -339,3 +340,55 @@ class TestBadInput:
             starting_network("aott", checkpoint=weights)
         with pytest.raises(CoPropError, match="unknown kind of audio tokens 'clap'"):
             starting_network("aott", insert={"heard": "clap"})
+
+
+@pytest.mark.parametrize("hears", ["logmel", "text"])
+def test_what_was_seen_trains_as_what_is_seen_each_time(tmp_path: Path, hears: str) -> None:
+    """The same batches, and the same losses from them; made, and read again."""
+    insert = {"audio_dim": 3, "heard": "text"} if hears == "text" else INSERT
+    network = starting_network("aott", checkpoint=scenes.weights("aott"), insert=insert)
+    for parameter in network.audio_insert.parameters():  # type: ignore[union-attr]
+        torch.nn.init.normal_(parameter, std=0.1)
+    features = log_mel_features if hears == "logmel" else TextGuide(words, dim=3)
+    rule = SequenceRule(length=3, size=SIZE, missed_points=1, flip_share=0)
+    seen = seen_clips(tmp_path, SOURCE, network, log_mel_features, size=SIZE, ear="logmel")
+    told = []
+    for kept in (None, seen, seen):
+        trained = PropagatorTraining(network, SOURCE, rule, features=features, seen=kept)
+        batch = trained.batch([0, 1, 2], np.random.default_rng(3))
+        losses = trained.losses(batch, progress=0.3)
+        network.zero_grad()
+        losses["loss"].backward()
+        gradient = network.audio_insert.levels["3"].projection.weight.grad  # type: ignore[union-attr,index]
+        told.append((batch.names, batch.labels, losses["loss"].item(), gradient.clone()))
+        assert (batch.images is None) == (kept is not None)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+    for names, labels, loss, gradient in told[1:]:
+        assert names == told[0][0] and torch.equal(labels, told[0][1])
+        assert loss == pytest.approx(told[0][2], rel=1e-5)
+        torch.testing.assert_close(gradient, told[0][3], rtol=1e-3, atol=1e-6)
+    for options in ({"part": "all"}, {"moves": True}):
+        with pytest.raises(CoPropError, match="train the insert alone"):
+            PropagatorTraining(network, SOURCE, rule, features=features, seen=seen, **options)  # type: ignore[arg-type]
+    with pytest.raises(CoPropError, match="nor mirrored"):
+        PropagatorTraining(network, SOURCE, replace(rule, flip_share=0.5), features=features, seen=seen)
+
+
+def words(given: Sequence[str]) -> np.ndarray:
+    return np.array([[len(word) / 10, 1, 0] for word in given], np.float32)
+
+
+def test_inserts_of_several_forms_share_what_was_seen(tmp_path: Path) -> None:
+    """From the command: other levels, shuffled sound; what was seen of a clip is worked out once."""
+    save_file({n: v.contiguous() for n, v in scenes.weights("aott").items()}, tmp_path / "aott.safetensors")
+    command = ["train", "propagator", "--model", "aott", "--checkpoint", str(tmp_path / "aott.safetensors")]
+    command += ["--data", "synth:moc:0-2", "--size", "33x33", "--length", "3", "--seen", str(tmp_path / "seen")]
+    command += ["--steps", "1", "--batch", "3"]
+    held = []
+    for name, more in (("one", ["--levels", "last"]), ("four", []), ("other", ["--shuffled"])):
+        assert main([*command, *more, "-o", str(tmp_path / name)]) == 0
+        held.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "seen").glob("*.safetensors")})
+        record = json.loads((tmp_path / name / "run.json").read_text())["settings"]
+        assert record["seen"] is True and record["sequences"]["flip_share"] == 0
+    assert len(held[0]) == 3 and held[0] == held[1] == held[2]
+    assert main([*command, "--moved", "-o", str(tmp_path / "moved")]) == 2

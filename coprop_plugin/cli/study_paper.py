@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .terminal import console
 
 if TYPE_CHECKING:
     from ..study.cases import Case
+    from ..study.paper_rows import Cell, Inserts
 
 KINDS = ("s4", "ms3", "moc", "avss")
 
@@ -42,7 +43,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ROW=NAME[:k=v,…]",
-        help="a propagator with an audio insert, and what its row is called, as '4-layer=audio_insert:checkpoint=FILE'",
+        help="a propagator with an audio insert, and what its row is called, as '1-layer=audio_insert:checkpoint=FILE'; "
+        "the first is compared with text",
+    )
+    models.add_argument(
+        "--text-insert", action="append", default=[], metavar="ROW=NAME[:k=v,…]", help="one that words guide"
+    )
+    models.add_argument(
+        "--without-insert", default="aot_lite0", metavar="NAME[:k=v,…]", help="what inserts were trained on (aot_lite0)"
     )
     parser.add_argument("--keep-masks", metavar="DIR", help="write each base model's scores and the true masks there")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -50,22 +58,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from .. import parts
-    from ..study import paper
+    from ..study import paper, paper_rows
     from ..study.written import study_folder, write_study
 
     folder = study_folder(args.out) if args.out else None
     models = _models(args)
     if not models:
         raise CoPropError("the tables need a base model: --tpavi, --kpf, --kpf-keyframes or --look.")
-    inserts = dict(_named(text) for text in args.insert)
-    propagators = {args.propagator: args.propagator, **inserts}
+    inserts, named = _inserts(args)
+    propagators = {args.propagator: args.propagator, **named}
     built = {name: parts.build("propagator", options.parsed("propagator", text)) for name, text in propagators.items()}
     have = partial(_if_given, models)
-    rows = paper.lines(
-        tuple(models), tuple(built), whole=have("tpavi_lite"), kpf=have("kpf"), tuned=have("kpf, keyframes")
+    rows = paper_rows.lines(
+        tuple(models),
+        args.propagator,
+        whole=have("tpavi_lite"),
+        kpf=have("kpf"),
+        tuned=have("kpf, keyframes"),
+        inserts=inserts,
     )
     sets = _sets(args)
-    values = paper.Values(folder and folder / "cells.jsonl", key=_key(args, propagators))
+    values = paper.Values(folder and folder / "cells.jsonl", key=_keys(args, propagators))
     clips = paper.run(
         sets,
         models,
@@ -85,22 +98,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _key(args: argparse.Namespace, propagators: dict[str, str]) -> str:
-    """What all values depend on: with other weights, another library or size a study in the same folder begins anew."""
+def _inserts(args: argparse.Namespace) -> tuple[Inserts | None, dict[str, str]]:
+    """Which rows stage 2 has, and its propagators by name."""
+    from ..study.paper_rows import Inserts
+
+    audio, text = (dict(_named(given) for given in texts) for texts in (args.insert, args.text_insert))
+    if not audio and not text:
+        return None, {}
+    without = {f"no insert: {args.without_insert.partition(':')[0]}": args.without_insert}
+    if twice := {*audio} & {*text}:
+        raise CoPropError(f"two propagators have the row '{min(twice)}'; name them apart.")
+    return Inserts(next(iter(without)), tuple(audio), tuple(text)), {**without, **audio, **text}
+
+
+def _keys(args: argparse.Namespace, propagators: dict[str, str]) -> Callable[[Cell], str]:
+    """What the values of a cell depend on: with other weights, another library or size they are worked out anew."""
     from ..datasets.objects.library import open_library
     from ..store.manifest import digest, digest_of
     from ..version import __version__
 
     open_library(args.library)  # said before hours of work that there is none
-    weights = {"tpavi": args.tpavi, "kpf": args.kpf, "kpf-keyframes": args.kpf_keyframes}
-    named = {
-        "version": __version__,
-        "library": digest(Path(args.library) / "library.json"),
-        "weights": {name: digest(file) for name, file in weights.items() if file},
-        "propagators": propagators,
-        "size": args.size,
+    weights = {"tpavi_lite": args.tpavi, "kpf": args.kpf, "kpf, keyframes": args.kpf_keyframes}
+    of_bases = {name: digest(file) for name, file in weights.items() if file}
+    of_propagators = {name: _with_digests(options.parsed("propagator", text)) for name, text in propagators.items()}
+    all_cells = {"version": __version__, "library": digest(Path(args.library) / "library.json"), "size": args.size}
+
+    @cache
+    def key(cell: Cell) -> str:
+        return digest_of(
+            {**all_cells, "base": of_bases.get(cell.base), "propagator": of_propagators.get(cell.propagator)}
+        )
+
+    return key
+
+
+def _with_digests(part: dict[str, Any]) -> dict[str, Any]:
+    """A part's options, files by what they hold."""
+    from ..store.manifest import digest
+
+    return {
+        name: digest(value) if name != "name" and isinstance(value, str) and Path(value).exists() else value
+        for name, value in part.items()
     }
-    return digest_of(named)
 
 
 def _models(args: argparse.Namespace) -> dict[str, Any]:
@@ -126,7 +165,9 @@ def _if_given(models: dict[str, Any], name: str) -> str | None:
 def _named(text: str) -> tuple[str, str]:
     name, equals, part = text.partition("=")
     if not equals or not name or not part:
-        raise CoPropError(f"--insert is ROW=NAME[:k=v,…], as '4-layer=audio_insert:checkpoint=FILE'; got '{text}'.")
+        raise CoPropError(
+            f"--insert and --text-insert are ROW=NAME[:k=v,…], as '4-layer=audio_insert:checkpoint=FILE'; got '{text}'."
+        )
     return name, part
 
 

@@ -64,6 +64,9 @@ def _add_data(group: Any) -> None:
     group.add_argument("--length", type=int, default=5, metavar="T", help="frames of a sequence (5)")
     group.add_argument("--identities", type=int, default=10, metavar="N", help="objects of a sequence at most (10)")
     group.add_argument("--moved", action="store_true", help="the pictures are turned, shifted, bent and recoloured too")
+    group.add_argument(
+        "--seen", metavar="DIR", help="of an insert alone: keep what the network sees of each clip there (4 GB at most)"
+    )
     group.add_argument("--missed-points", type=int, default=0, metavar="N", help="control points left out of each (0)")
 
 
@@ -75,9 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _training(args: argparse.Namespace) -> Any:
     """What the flags describe."""
+    from ..propagators.guides import log_mel_features
     from ..store.manifest import digest
     from ..training.networks import starting_network
-    from ..training.propagator import PropagatorTraining
+    from ..training.propagator import PropagatorTraining, seen_clips
     from ..training.sequences import SequenceRule
     from ..training.sources import open_source
     from ..weights.device import choose_device
@@ -95,8 +99,17 @@ def _training(args: argparse.Namespace) -> Any:
             "identity": args.identity,
         }
     network = starting_network(args.model, checkpoint=args.checkpoint, insert=insert, seed=args.seed)
+    network = network.to(choose_device(args.device))
+    seen = None
+    if args.seen:
+        # Words are not heard: log-mel costs nothing, and both kinds of inserts then share the folder.
+        audio = {"logmel": log_mel_features} if heard is None or args.hears == "text" else {args.hears: heard}
+        ((ear, features),) = audio.items()
+        if args.hears == "vggish":
+            ear += f" {digest(args.audio_checkpoint)}"
+        seen = seen_clips(args.seen, source, network, features, size=size, ear=ear)
     return PropagatorTraining(
-        network.to(choose_device(args.device)),
+        network,
         source,
         SequenceRule(
             length=args.length,
@@ -104,11 +117,13 @@ def _training(args: argparse.Namespace) -> Any:
             missed_points=args.missed_points,
             num_identities=args.identities,
             context_frames=args.audio_context,
+            **({"flip_share": 0.0} if args.seen else {}),
         ),
         part=args.train or ("all" if insert is None or args.checkpoint is None else "insert"),
         pretrained=args.checkpoint is not None,
         features=heard,
         moves=args.moved,
+        seen=seen,
         sound="shuffled" if args.shuffled else "true",
         record={
             "model": args.model,

@@ -20,6 +20,7 @@ from .base import PropagationTask
 AudioFeatures = Callable[[Clip], np.ndarray]
 TextEncoder = Callable[[Sequence[str]], np.ndarray]
 LOG_MEL_DIM = 2 * NUM_MELS
+NOTHING = "silence"  # the word for a segment in which nothing sounds that has a name
 
 
 class Guide(Protocol):
@@ -89,12 +90,12 @@ class TextGuide:
         self._encode, self._dim = encode, dim
 
     def tokens(self, clip: Clip, task: PropagationTask) -> AudioTokens:
-        if not task.categories:
+        if task.categories is None:
             raise CoPropError(
                 f"clip '{clip.clip_id}', frames [{task.start}, {task.stop}): text guidance needs the segment's "
                 "categories, and its control points name none. Use a generator that names them (rcpg), or audio."
             )
-        return self.tokens_of_words(task.categories, len(task))
+        return self.tokens_of_words(task.categories or (NOTHING,), len(task))
 
     def tokens_of_words(self, words: Sequence[str], num_frames: int) -> AudioTokens:
         """One or more words, a token each, the same for so many frames.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..structures import ControlPoints, Prediction, Result
 from ..structures.frozen import locked
 from .cases import Case
 from .harm import harm
+from .paper_rows import TRUTH, Cell, Line
 
 PROTOCOLS = {
     "M_J": "avsbench, of any object, of label maps; mean over clips",
@@ -30,10 +31,6 @@ PROTOCOLS = {
     "J_key, J_normal": "split by the control points that were used; mean over the clips that have such frames",
 }
 METRICS = ("M_J", "M_F", "alignment", "J_key", "J_normal")
-TRUTH = "truth"
-POLICIES = ("replace", "consensus")  # the paper's, and the default
-POINTS = ("none", "every_k:k=2", "cosine-logmel", "changepoint", "boundary", TRUTH)
-BASELINE_POINTS, PLACE_OF_RCPG = "cosine-logmel", "boundary"
 _LINE = Record(
     needed={
         "of": Text(),
@@ -43,95 +40,6 @@ _LINE = Record(
         "values": Record(needed={name: Maybe(Number(0, 1)) for name in METRICS}),
     }
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is done to the masks of a base model (no policy: nothing)."""
-
-    base: str
-    points: str = ""
-    propagator: str = ""
-    policy: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a table: a cell, or why it was not run."""
-
-    table: str
-    name: str
-    cell: Cell | None = None
-    reason: str = ""
-
-
-def lines(
-    bases: Sequence[str], propagators: Sequence[str], *, whole: str | None, kpf: str | None, tuned: str | None
-) -> list[Line]:
-    """The tables' rows.
-
-    Args:
-        bases: names of the base models of table 1.
-        propagators: plain ones first; others are named ``NAME`` of what the caller gave for 1-layer and 4-layer inserts.
-        whole: of the bases, that which sees whole clips.
-        kpf: that which was trained on all frames alone.
-        tuned: that which was fine-tuned on keyframes.
-    """
-    plain, inserts = propagators[0], propagators[1:]
-    rows = []
-    for base in bases:
-        rows.append(Line("1", base, Cell(base)))
-        for points in (PLACE_OF_RCPG, TRUTH):
-            for policy in POLICIES:
-                rows.append(Line("1", f"{base} + Co-Prop ({points}, {policy})", Cell(base, points, plain, policy)))
-    keyed = tuned or kpf or whole
-    no_tuned = "no keyframe processor fine-tuned on keyframes was given"
-    for policy in POLICIES:
-        rows += [
-            _or_not(
-                "2(a)", f"none ({policy})", whole, BASELINE_POINTS, plain, policy, "no whole-clip base model was given"
-            ),
-            _or_not(
-                "2(a)", f"KPF before fine-tuning ({policy})", kpf, BASELINE_POINTS, plain, policy, "no kpf was given"
-            ),
-            _or_not("2(a)", f"KPF ({policy})", tuned, BASELINE_POINTS, plain, policy, no_tuned),
-            _or_not(
-                "2(a)", f"KPF, RCPG's place: {PLACE_OF_RCPG} ({policy})", tuned, PLACE_OF_RCPG, plain, policy, no_tuned
-            ),
-            _or_not(
-                "2(a)", f"KPF, RCPG's place: true points replayed ({policy})", tuned, TRUTH, plain, policy, no_tuned
-            ),
-        ]
-    for name in inserts:
-        rows.append(
-            _or_not("2(a)", f"KPF, {PLACE_OF_RCPG}, {name} (replace)", keyed, PLACE_OF_RCPG, name, "replace", no_tuned)
-        )
-    if not inserts:
-        rows.append(Line("2(a)", "KPF, RCPG's place, AIP", reason="no propagator with an audio insert was trained"))
-    for points in POINTS:
-        for policy in POLICIES:
-            rows.append(_or_not("2(b)", f"{points} ({policy})", keyed, points, plain, policy, "no base model"))
-    rows.append(Line("2(b)", "RCPG, 1-step, 3-step", reason="no audio language model was asked"))
-    rows.append(
-        Line(
-            "4",
-            "text-guided, audio-guided",
-            reason="no propagator was trained with text, or with audio, at equal steps",
-        )
-    )
-    for name in (plain, *inserts):
-        rows.append(_or_not("5", name, keyed, PLACE_OF_RCPG, name, "replace", "no base model"))
-    if not inserts:
-        rows.append(Line("5", "1-layer, 4-layer insert", reason="not trained"))
-    for points in (PLACE_OF_RCPG, TRUTH):
-        rows.append(_or_not("6", f"key and normal frames ({points})", keyed, points, plain, "replace", "no base model"))
-    return rows
-
-
-def _or_not(table: str, name: str, base: str | None, points: str, propagator: str, policy: str, reason: str) -> Line:
-    if base is None:
-        return Line(table, name, reason=reason)
-    return Line(table, name, Cell(base, points, propagator, policy))
 
 
 def evaluate(prediction: Prediction, truth: Prediction, points: ControlPoints | None) -> dict[str, float | None]:
@@ -166,18 +74,19 @@ class Values:
 
     Args:
         path: the file; values of another study in it are neither taken nor touched.
-        key: what the values depend on beside set, clip and cell: the weights, the library, the size of the frames.
+        key: what the values of a cell depend on beside its names: the weights behind them, the library, the frames' size.
     """
 
-    def __init__(self, path: Path | None, *, key: str) -> None:
+    def __init__(self, path: Path | None, *, key: Callable[[Cell], str]) -> None:
         self._path, self._key = path, key
         self._held: dict[tuple[str, str, Cell], dict[str, float | None]] = {}
         if path is not None and path.is_file():
             for text in read_text(path, what="the values of a study").splitlines():
                 try:
                     told = parse_json(text, form=_LINE, where=str(path))
-                    if told["of"] == key:
-                        self._held[told["set"], told["clip"], Cell(**told["cell"])] = told["values"]
+                    cell = Cell(**told["cell"])
+                    if told["of"] == key(cell):
+                        self._held[told["set"], told["clip"], cell] = told["values"]
                 except CoPropError:
                     continue  # a line that was cut when the study was stopped: worked out again
 
@@ -187,7 +96,13 @@ class Values:
     def put(self, key: tuple[str, str, Cell], values: Mapping[str, float | None]) -> None:
         self._held[key] = dict(values)
         if self._path is not None:
-            told = {"of": self._key, "set": key[0], "clip": key[1], "cell": asdict(key[2]), "values": dict(values)}
+            told = {
+                "of": self._key(key[2]),
+                "set": key[0],
+                "clip": key[1],
+                "cell": asdict(key[2]),
+                "values": dict(values),
+            }
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("\n" * self._cut() + json.dumps(told) + "\n")
 

@@ -24,8 +24,8 @@ from ..structures import AVSBENCH_CLASSES
 from ..weights.variants import load_variant
 from .keyframes import data_of
 from .losses import IGNORE, keyframe_losses
-from .seen import SeenClip, SeenClips, stacked
-from .sequences import LabelledClip, SequenceSource
+from .seen import SeenClips, stacked
+from .sequences import LabelledClip, SeenClip, SequenceSource
 
 FLIP_SHARE = 0.5
 LIGHT = 0.2  # by which share brightness and contrast vary
@@ -140,7 +140,7 @@ class KpfTraining:
                     sounds.append(torch.from_numpy(clip.heard[t]))
                     maps.append([level[t] for level in clip.maps])
                     label = torch.from_numpy(clip.labels[t].astype(np.int64))
-                    labels.append(self._channels(label, clip.clip_id, named=clip.named))
+                    labels.append(self._channels(label, clip.clip_id, named=bool(clip.names)))
                 continue
             heard, look = self._features(clip), Look.drawn(rng)
             for t in chosen:

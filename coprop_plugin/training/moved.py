@@ -32,6 +32,7 @@ def moved(sequence: MaskedSequence, rng: np.random.Generator) -> MaskedSequence:
     if rng.random() < STILL_SHARE:
         return sequence
     strength = rng.uniform(0, 1.5)
+    assert sequence.frames is not None, "what was seen already is not moved"
     frames, labels = [], []
     size = sequence.labels.shape[1:]
     camera, bend = np.zeros(4), np.zeros((BEND_CELLS, BEND_CELLS, 2))
@@ -59,6 +60,7 @@ def moved(sequence: MaskedSequence, rng: np.random.Generator) -> MaskedSequence:
 def _passed_by(sequence: MaskedSequence, rng: np.random.Generator) -> MaskedSequence:
     """From the second frame on an upright strip of the picture, upside down, passes before everything."""
     length, _, width = sequence.labels.shape
+    assert sequence.frames is not None
     strip = strip_of(np.asarray(sequence.frames[0]), share=rng.uniform(*STRIP_WIDTH), rng=rng)
     frames, labels = np.array(sequence.frames), sequence.labels.copy()
     start, speed = rng.uniform(-0.2, 1.0), rng.uniform(-0.4, 0.4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,15 +13,17 @@ from torch import Tensor, nn
 
 from ..errors import CoPropError, unknown_name
 from ..propagators.aot.config import MAX_OBJECTS
+from ..propagators.aot.encoders import Maps
 from ..propagators.aot.engine import Engine
 from ..propagators.aot.network import AOTNetwork, Features
 from ..propagators.aot.objects import UNUSED_LOGIT
-from ..propagators.aot.preprocess import most_likely, network_size, to_input
+from ..propagators.aot.preprocess import most_likely, network_size, resize_frame, to_input
 from ..propagators.audio_insert import AudioTokens
-from ..propagators.guides import TextGuide
+from ..propagators.guides import AudioFeatures, TextGuide
 from .losses import IGNORE, mask_loss
 from .moved import moved
 from .networks import freeze_first_stages, thaw_norms
+from .seen import SeenClips, stacked
 from .sequences import Heard, MaskedSequence, SequenceRule, SequenceSource, draw_sequence
 
 Part = Literal["insert", "all"]
@@ -37,17 +40,19 @@ class Batch:
 
     Attributes:
         names: of the B sequences.
-        images: ``(L * B, 3, H, W)``: all first frames, then all second ones, ….
+        images: ``(L * B, 3, H, W)``: all first frames, then all second ones, …; ``None`` where they were seen already.
         labels: ``(L, B, H, W) int64``, identities, 0 and IGNORE.
         used: ``(B, 11) bool``: the background, and the identities that a sequence has.
         audio: of the L * B frames.
+        maps: what the network sees of the frames, where it was kept.
     """
 
     names: tuple[str, ...]
-    images: Tensor
+    images: Tensor | None
     labels: Tensor
     used: Tensor
     audio: AudioTokens | None
+    maps: Maps | None = None
 
     def __str__(self) -> str:
         return ", ".join(self.names)
@@ -70,6 +75,7 @@ class PropagatorTraining:
         features: if there is an insert, a clip's ``(T, D)`` audio features, or what gives tokens of categories' names.
         sound: ``true``, or ``shuffled``: each sequence hears the next one of its batch (the control of a study).
         moves: whether the pictures of a sequence are turned, shifted, zoomed, bent and recoloured besides.
+        seen: what the network sees of these clips (:func:`seen_clips`), kept; they are then neither moved nor mirrored.
         record: what else describes the training: model, checkpoint, kind of features.
 
     Raises:
@@ -88,13 +94,19 @@ class PropagatorTraining:
         features: Heard | None = None,
         sound: Sound = "true",
         moves: bool = False,
+        seen: SeenClips | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> None:
         _check(network, rule, part=part, pretrained=pretrained, features=features, sound=sound)
+        if seen is not None and (part != "insert" or moves or rule.flip_share):
+            raise CoPropError(
+                "what a network sees can be kept only while it stays as it is and the pictures too: train the insert alone, "
+                "with pictures that are neither moved nor mirrored."
+            )
         self.module: nn.Module = network
         self.num_items = len(source)
         self._network, self._source, self._rule, self._features = network, source, rule, features
-        self._moved = moves
+        self._moved, self._clips = moves, source if seen is None else seen
         self._part, self._pretrained, self._sound, self._record = part, pretrained, sound, dict(record or {})
         self._engine = Engine(network)
         network.requires_grad_(part == "all")
@@ -125,20 +137,23 @@ class PropagatorTraining:
             raise CoPropError(
                 "a sequence hears another one of its batch, so shuffled sound needs a batch of 2 or more."
             )
-        sequences = [draw_sequence(self._source, item, self._rule, rng, self._features) for item in items]
+        sequences = [draw_sequence(self._clips, item, self._rule, rng, self._features) for item in items]
         if self._moved:
             sequences = [moved(sequence, rng) for sequence in sequences]
         device = self._network.encoder_projector.weight.device
-        frames = [sequence.frames[t] for t in range(self._rule.length) for sequence in sequences]
+        shown = [(sequence, t) for t in range(self._rule.length) for sequence in sequences]
+        pictures = [sequence.frames[t] for sequence, t in shown if sequence.frames is not None]
+        rows = [[level[t] for level in sequence.maps] for sequence, t in shown if sequence.maps]
         used = torch.zeros(len(items), MAX_OBJECTS + 1, dtype=torch.bool)
         for row, sequence in zip(used, sequences, strict=True):
             row[[0, *sequence.identities]] = True
         return Batch(
             tuple(sequence.name for sequence in sequences),
-            to_input(frames, device),
+            to_input(pictures, device) if pictures else None,
             torch.from_numpy(np.stack([s.labels for s in sequences], axis=1)).to(device),
             used.to(device),
             self._audio(sequences),
+            tuple(stacked(rows, device)) if rows else None,  # type: ignore[arg-type]
         )
 
     def losses(self, batch: Batch, *, progress: float) -> Mapping[str, Tensor]:
@@ -166,13 +181,18 @@ class PropagatorTraining:
             "data": self._source.describe(),
             "sequences": asdict(self._rule),
             **({"moved": True} if self._moved else {}),
+            **({} if self._clips is self._source else {"seen": True}),
             **self._record,
         }
 
     def _logits(self, batch: Batch, *, own: bool) -> Iterator[Tensor]:
         """``(B, 11, H, W)`` of each frame, the first one with its mask given."""
         num_sequences, size = len(batch.names), batch.labels.shape[-2:]
-        features = self._network.encode(batch.images, batch.audio)
+        maps = batch.maps
+        if maps is None:
+            assert batch.images is not None, "a batch holds pictures, or what was seen of them"
+            maps = self._network.look(batch.images)
+        features = self._network.hear(maps, batch.audio)
         memory = self._engine.new_memory()
         for t, labels in enumerate(batch.labels):
             current = features.rows(slice(t * num_sequences, (t + 1) * num_sequences))
@@ -199,6 +219,41 @@ class PropagatorTraining:
             return None
         frames = [tokens.rows(slice(t, t + 1)) for t in range(self._rule.length) for tokens in audio]
         return AudioTokens.join(frames).to(self._network.encoder_projector.weight.device)
+
+
+class _Eye(nn.Module):
+    """The part of a network that an insert alone does not train."""
+
+    def __init__(self, network: AOTNetwork) -> None:
+        super().__init__()
+        self.encoder, self.encoder_projector = network.encoder, network.encoder_projector
+        self._look = network.look
+
+    def forward(self, images: Tensor) -> Maps:
+        return self._look(images)
+
+
+def seen_clips(
+    folder: str | Path,
+    source: SequenceSource,
+    network: AOTNetwork,
+    features: AudioFeatures,
+    *,
+    size: tuple[int, int],
+    ear: str,
+) -> SeenClips:
+    """What a network sees of clips and an ear hears, kept in a folder that several trainings of inserts may share.
+
+    Args:
+        features: with ``ear``, its name.
+        size: that the frames are brought to.
+    """
+
+    def pictures(frames: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
+        return to_input([resize_frame(frame, size) for frame in frames], torch.device("cpu"))
+
+    eye = _Eye(network).eval()
+    return SeenClips(folder, source, eye, features, size=size, key={"ear": ear}, pictures=pictures)
 
 
 def _check(

@@ -40,6 +40,27 @@ class LabelledClip:
     names: Mapping[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class SeenClip:
+    """A clip as a network's trained part takes it.
+
+    Attributes:
+        clip_id: its name.
+        maps: of the backbone, ``(T, C, h, w) float32`` each.
+        heard: ``(T, D) float32``.
+        labels: ``(T, H, W) int16`` at the network's size.
+        flags: ``(T,) bool``, its control points.
+        names: as of :class:`LabelledClip`.
+    """
+
+    clip_id: str
+    maps: tuple[np.ndarray, ...]
+    heard: np.ndarray
+    labels: np.ndarray
+    flags: np.ndarray
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
 class SequenceSource(Protocol):
     """Clips by their number."""
 
@@ -50,6 +71,14 @@ class SequenceSource(Protocol):
     def describe(self) -> object:
         """What the clips are, for the record of a training."""
         ...
+
+
+class Clips(Protocol):
+    """A source's clips, or what was seen of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: int) -> LabelledClip | SeenClip: ...
 
 
 @dataclass(frozen=True)
@@ -87,21 +116,23 @@ class MaskedSequence:
 
     Attributes:
         name: clip and first frame.
-        frames: ``(L, H, W, 3)``, 0 to 255.
+        frames: ``(L, H, W, 3)``, 0 to 255; ``None`` where they were seen already.
         labels: ``(L, H, W) int64``: 0 background, the identities of the first frame's objects, IGNORE.
         identities: of the first frame's objects.
         audio: of the L frames, if it is wanted.
+        maps: what was seen of the frames, ``(L, C, h, w)`` each.
     """
 
     name: str
-    frames: np.ndarray
+    frames: np.ndarray | None
     labels: np.ndarray
     identities: tuple[int, ...]
     audio: AudioTokens | None
+    maps: tuple[np.ndarray, ...] = ()
 
 
 def draw_sequence(
-    source: SequenceSource, item: int, rule: SequenceRule, rng: np.random.Generator, heard: Heard | None
+    source: Clips, item: int, rule: SequenceRule, rng: np.random.Generator, heard: Heard | None
 ) -> MaskedSequence:
     """A sequence of a clip, or of the next one that has any.
 
@@ -119,7 +150,7 @@ def draw_sequence(
     )
 
 
-def windows_of(labelled: LabelledClip, rule: SequenceRule) -> list[tuple[int, int, int]]:
+def windows_of(labelled: LabelledClip | SeenClip, rule: SequenceRule) -> list[tuple[int, int, int]]:
     """All ``(start, stop, first)``: segments merged over the missed points, and where in it a sequence can begin.
 
     The first frame shows an object and lies in the first of the merged segments, and a later frame of the sequence
@@ -138,14 +169,14 @@ def windows_of(labelled: LabelledClip, rule: SequenceRule) -> list[tuple[int, in
     return windows
 
 
-def _sets(labelled: LabelledClip) -> list[frozenset[int] | None]:
+def _sets(labelled: LabelledClip | SeenClip) -> list[frozenset[int] | None]:
     """The objects of each frame; ``None`` where no mask is known."""
     sets = class_sets(list(labelled.labels), ignore=IGNORE)
     return [None if (labels == IGNORE).all() else s for labels, s in zip(labelled.labels, sets, strict=True)]
 
 
 def _cut(
-    labelled: LabelledClip,
+    labelled: LabelledClip | SeenClip,
     rule: SequenceRule,
     rng: np.random.Generator,
     heard: Heard | None,
@@ -155,33 +186,43 @@ def _cut(
     first: int,
 ) -> MaskedSequence:
     """The frames ``first`` on of a window ``[start, stop)``."""
-    clip = labelled.clip
     wanted = range(first, first + rule.length)
     there = [min(t, stop - 1) for t in wanted]
     flip = rng.random() < rule.flip_share
-    frames = np.stack([resize_frame(np.asarray(clip.frames[t]), rule.size) for t in there])
     maps = nearest(torch.from_numpy(labelled.labels[there].astype(np.int64)), rule.size).numpy()
     objects = _largest(labelled.labels[first], rule.num_identities)
     identities = 1 + rng.permutation(rule.num_identities)[: len(objects)]
     labels = _renumbered(maps, objects, identities)
     labels[[t >= stop for t in wanted]] = IGNORE
-    if flip:
-        frames, labels = frames[:, :, ::-1], labels[:, :, ::-1]
+    frames = None
+    if isinstance(labelled, LabelledClip):
+        frames = np.stack([resize_frame(np.asarray(labelled.clip.frames[t]), rule.size) for t in there])
+        if flip:
+            frames, labels = frames[:, :, ::-1], labels[:, :, ::-1]
     audio = None
     if heard is not None:
         audio = _tokens(labelled, rule, heard, start=start, stop=stop).rows(torch.tensor(there) - start)
-    name = f"{clip.clip_id} from frame {first}"
-    return MaskedSequence(name, frames, labels, tuple(identities.tolist()), audio)
+    maps = tuple(level[there] for level in labelled.maps) if isinstance(labelled, SeenClip) else ()
+    return MaskedSequence(
+        f"{_name(labelled)} from frame {first}", frames, labels, tuple(identities.tolist()), audio, maps
+    )
 
 
-def _tokens(labelled: LabelledClip, rule: SequenceRule, heard: Heard, *, start: int, stop: int) -> AudioTokens:
+def _name(labelled: LabelledClip | SeenClip) -> str:
+    return labelled.clip_id if isinstance(labelled, SeenClip) else labelled.clip.clip_id
+
+
+def _tokens(
+    labelled: LabelledClip | SeenClip, rule: SequenceRule, heard: Heard, *, start: int, stop: int
+) -> AudioTokens:
     """What goes with each frame of a window: its sound, or the words of all that is masked in the window."""
     if not isinstance(heard, TextGuide):
-        return tokens_of_segment(heard(labelled.clip), start, stop, context_frames=rule.context_frames)
+        features = labelled.heard if isinstance(labelled, SeenClip) else heard(labelled.clip)
+        return tokens_of_segment(features, start, stop, context_frames=rule.context_frames)
     ids = sorted(set[int]().union(*(s or () for s in _sets(labelled)[start:stop])))
     if unnamed := [object_id for object_id in ids if object_id not in labelled.names]:
         raise CoPropError(
-            f"clip '{labelled.clip.clip_id}': a text-guided insert is trained with the names of what is masked, and its "
+            f"clip '{_name(labelled)}': a text-guided insert is trained with the names of what is masked, and its "
             f"objects {unnamed} have none. Train on clips with classes (AVSS, moc, avss), or let the insert hear sound."
         )
     return heard.tokens_of_words([labelled.names[object_id] for object_id in ids], stop - start)
