@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ROW=NAME[:k=v,…]",
-        help="a propagator with an audio insert, and what its row is called, as '1-layer=audio_insert:checkpoint=FILE'; "
+        help="a propagator with an audio insert, and what its row is called, as '1-layer=aot_lite0:checkpoint=FILE'; "
         "the first is compared with text",
     )
     models.add_argument(

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _training(args: argparse.Namespace) -> Any:
     """What the flags describe."""
-    from ..propagators.guides import log_mel_features
+    from ..propagators.guides import TextGuide, log_mel_features
     from ..store.manifest import digest
     from ..training.networks import starting_network
     from ..training.propagator import PropagatorTraining, seen_clips
@@ -102,10 +102,10 @@ def _training(args: argparse.Namespace) -> Any:
     network = network.to(choose_device(args.device))
     seen = None
     if args.seen:
-        # Words are not heard: log-mel costs nothing, and both kinds of inserts then share the folder.
-        audio = {"logmel": log_mel_features} if heard is None or args.hears == "text" else {args.hears: heard}
-        ((ear, features),) = audio.items()
-        if args.hears == "vggish":
+        ear, features = args.hears, heard
+        if features is None or isinstance(features, TextGuide):
+            ear, features = "logmel", log_mel_features  # words are not heard; so both kinds of inserts share the folder
+        elif args.hears == "vggish":
             ear += f" {digest(args.audio_checkpoint)}"
         seen = seen_clips(args.seen, source, network, features, size=size, ear=ear)
     return PropagatorTraining(

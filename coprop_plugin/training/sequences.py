@@ -202,9 +202,9 @@ def _cut(
     audio = None
     if heard is not None:
         audio = _tokens(labelled, rule, heard, start=start, stop=stop).rows(torch.tensor(there) - start)
-    maps = tuple(level[there] for level in labelled.maps) if isinstance(labelled, SeenClip) else ()
+    seen = tuple(level[there] for level in labelled.maps) if isinstance(labelled, SeenClip) else ()
     return MaskedSequence(
-        f"{_name(labelled)} from frame {first}", frames, labels, tuple(identities.tolist()), audio, maps
+        f"{_name(labelled)} from frame {first}", frames, labels, tuple(identities.tolist()), audio, seen
     )
 
 
