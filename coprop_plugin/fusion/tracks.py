@@ -14,12 +14,24 @@ from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from ..masks.areas import min_area_px
 from ..masks.probability import probabilities
 from ..propagators.base import PropagationTask, Propagator
 from ..structures import Clip, Prediction
+from .regions import (
+    COVERED,
+    alike,
+    around,
+    colours_of,
+    nearest_of,
+    overlap,
+    regions,
+    resized,
+    share_in,
+    split,
+    with_specks,
+)
 
 MAX_ABSENCE_FRAMES = 12  # a track that was not shown for so long is no longer expected anywhere
 SAME_TRACK = 0.4  # overlap plus likeness from which a region continues a track
@@ -28,10 +40,7 @@ CONFUSED_BELOW = 0.3  # two tracks whose regions could be swapped at this loss w
 # Likeness of colours, measured on real clips: one object in two frames has at least 0.6 in 95 % of the pairs, two
 # objects at most 0.5 in 70 %.
 SURELY_SAME, SURELY_OTHER = 0.8, 0.5
-COVERED = 0.6  # of a region, or of an expected mask: it belongs there
 MAX_SIDE_PX = 240  # regions are followed at this size at most
-SPECK_SHARE = 0.12  # of a near region's area: a smaller region is a piece of it
-NEAR_SIDES = 0.06  # of the frame's longer side: fragments of one object lie so near to each other
 
 
 @dataclass
@@ -100,7 +109,7 @@ class Tracks:
             return np.zeros_like(foreground)
         labels = np.frombuffer(zlib.decompress(self._labels[t]), np.uint8).reshape(self._size)
         own = np.isin(labels, self._shown[c][t])
-        return foreground * _resized(own, foreground.shape)
+        return foreground * resized(own, foreground.shape)
 
     def channel(self, c: int) -> int:
         return 1
@@ -110,8 +119,8 @@ class Tracks:
 
     def _look(self, clip: Clip, t: int, propagator: Propagator) -> None:
         """Find the regions of frame t and give each to a track, old or new."""
-        foreground = _resized(self._base.label_map(t) > 0, self._size)
-        pieces = _with_specks(regions(foreground, min_area_px=min_area_px(foreground.shape)))
+        foreground = resized(self._base.label_map(t) > 0, self._size)
+        pieces = with_specks(regions(foreground, min_area_px=min_area_px(foreground.shape)))
         if not pieces:
             return
         alive = [k for k, track in enumerate(self._tracks) if t - track.last <= MAX_ABSENCE_FRAMES]
@@ -123,63 +132,20 @@ class Tracks:
         else:
             expected = _follow(clip, tracks, t, propagator)
             whole = len(pieces)
-            pieces = [part for piece in pieces for part in _split(piece, expected)]
+            pieces = [part for piece in pieces for part in split(piece, expected)]
             if len(pieces) > whole:
                 colours = [colours_of(frame, piece) for piece in pieces]
             scores = _scores(pieces, colours, tracks, expected)
             owners = _owners(scores)
             self._confused |= {(alive[a], alive[b]) for a, b in _swappable(scores, owners)}
             _own_fragments(owners, pieces, colours, expected)
-        self._labels[t] = zlib.compress(_nearest(pieces).tobytes(), 1)
+        self._labels[t] = zlib.compress(nearest_of(pieces).tobytes(), 1)
         for i, piece in enumerate(pieces):
             if i not in owners:
                 owners[i] = len(tracks)
                 tracks.append(_Track(t, piece.astype(np.float32), np.zeros_like(colours[i])))
                 self._tracks.append(tracks[-1])
             tracks[owners[i]].see(t, i, piece, colours[i])
-
-
-def regions(foreground: np.ndarray, *, min_area_px: int) -> list[np.ndarray]:
-    """``(H, W) bool`` connected regions of at least this area; at most 255, the largest."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
-    found = [i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] >= min_area_px]
-    largest = sorted(sorted(found, key=lambda i: -stats[i, cv2.CC_STAT_AREA])[:255])
-    return [labels == i for i in largest]
-
-
-def _with_specks(pieces: list[np.ndarray]) -> list[np.ndarray]:
-    """Regions with those that are tiny beside a near one made part of it: a frayed contour, no object of its own."""
-    areas = [int(piece.sum()) for piece in pieces]
-    order = sorted(range(len(pieces)), key=lambda i: -areas[i])
-    kept: list[int] = []
-    whole = {}
-    for i in order:
-        hosts = [k for k in kept if areas[i] < SPECK_SHARE * areas[k]]
-        host = next((k for k in hosts if (_around(pieces[k]) & pieces[i]).any()), None)
-        if host is None:
-            kept.append(i)
-            whole[i] = pieces[i]
-        else:
-            whole[host] = whole[host] | pieces[i]
-    return [whole[i] for i in sorted(kept)]
-
-
-def _around(piece: np.ndarray) -> np.ndarray:
-    """``(H, W) bool``: a region and what lies near it."""
-    side = 2 * max(1, round(NEAR_SIDES * max(piece.shape))) + 1
-    return np.asarray(cv2.dilate(piece.astype(np.uint8), np.ones((side, side), np.uint8)) > 0)
-
-
-def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``(H, W) bool`` mask at another size."""
-    if mask.shape == size:
-        return mask
-    return (
-        cv2.resize(
-            mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA if size < mask.shape else cv2.INTER_LINEAR
-        )
-        > 0.5
-    )
 
 
 def _follow(clip: Clip, tracks: list[_Track], t: int, propagator: Propagator) -> list[np.ndarray]:
@@ -196,7 +162,7 @@ def _scores(
     for i, piece in enumerate(pieces):
         for k, track in enumerate(tracks):
             likeness = track.likeness(colours[i])
-            scores[i, k] = _overlap(piece, expected[k]) + LIKENESS_WEIGHT * likeness
+            scores[i, k] = overlap(piece, expected[k]) + LIKENESS_WEIGHT * likeness
     return scores
 
 
@@ -229,30 +195,15 @@ def _own_fragments(
 ) -> None:
     """Give pieces that continue no track to the one whose object they lie in, or beside a like piece of it."""
     for i in set(range(len(pieces))) - set(owners):
-        covering = [_share(pieces[i], mask) for mask in expected]
+        covering = [share_in(pieces[i], mask) for mask in expected]
         if covering and max(covering) >= COVERED:
             owners[i] = int(np.argmax(covering))
             continue
-        near = _around(pieces[i])
+        near = around(pieces[i])
         for j, k in list(owners.items()):
             if (near & pieces[j]).any() and alike(colours[i], colours[j]) >= SURELY_SAME:
                 owners[i] = k
                 break
-
-
-def _split(region: np.ndarray, expected: list[np.ndarray]) -> list[np.ndarray]:
-    """A region that holds several tracks, cut so that every pixel goes to the nearest of them.
-
-    It holds them if it covers where they should be and is as large as they are together.
-    """
-    covered = [mask for mask in expected if mask.any() and _share(mask, region) >= COVERED]
-    if len(covered) < 2 or region.sum() < 0.75 * np.logical_or.reduce(covered).sum():
-        return [region]
-    largest = max(covered, key=np.sum)
-    if region.sum() < 1.15 * largest.sum():  # it is as large as one of them alone
-        return [region]
-    nearest = _nearest(covered)
-    return [part for i in range(len(covered)) if (part := region & (nearest == i)).any()]
 
 
 def _groups(tracks: list[_Track], confused: set[tuple[int, int]]) -> list[list[int]]:
@@ -294,39 +245,3 @@ def _pace_px(track: _Track) -> float:
     """The fastest that it moved, in pixels a frame."""
     times = sorted(track.middles)
     return max(float(np.linalg.norm(track.middles[t] - track.middles[s])) / (t - s) for s, t in pairwise(times))
-
-
-def _nearest(masks: list[np.ndarray]) -> np.ndarray:
-    """``(H, W) uint8``: the index of the mask that each pixel is nearest to; up to 256 masks."""
-    if len(masks) == 1:
-        return np.zeros(masks[0].shape, np.uint8)
-    return np.argmin([_distance(mask) for mask in masks], axis=0).astype(np.uint8)
-
-
-def _distance(mask: np.ndarray) -> np.ndarray:
-    """``(H, W) float32``: how far each pixel is from the mask."""
-    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    union = (a | b).sum()
-    return float((a & b).sum() / union) if union else 0.0
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> float:
-    """The share of one mask that lies in another."""
-    return float((part & whole).sum() / max(1, part.sum()))
-
-
-def colours_of(frame: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """``(2048,)`` share of each of 8x16x16 colours (CIE L*a*b*) in a region of an RGB frame, neighbours blurred."""
-    lab = cv2.cvtColor(frame[region][None], cv2.COLOR_RGB2LAB)[0].astype(np.int64)
-    levels = lab[:, 0] >> 5, ((lab[:, 1:] - 48) // 10).clip(0, 15)
-    codes = levels[0] << 8 | levels[1][:, 0] << 4 | levels[1][:, 1]
-    counts = np.bincount(codes, minlength=2048).astype(np.float32).reshape(8, 16, 16)
-    return (gaussian_filter(counts, (0.8, 1.0, 1.0), mode="nearest") / max(1, len(codes))).ravel()
-
-
-def alike(a: np.ndarray, b: np.ndarray) -> float:
-    """Histogram intersection in [0, 1]."""
-    return float(np.minimum(a, b).sum())
