@@ -58,10 +58,10 @@ def nearest_of(masks: list[np.ndarray]) -> np.ndarray:
     """``(H, W) uint8``: the index of the mask that each pixel is nearest to; up to 256 masks."""
     if len(masks) == 1:
         return np.zeros(masks[0].shape, np.uint8)
-    return np.argmin([_distance(mask) for mask in masks], axis=0).astype(np.uint8)
+    return np.argmin([distance_px(mask) for mask in masks], axis=0).astype(np.uint8)
 
 
-def _distance(mask: np.ndarray) -> np.ndarray:
+def distance_px(mask: np.ndarray) -> np.ndarray:
     """``(H, W) float32``: how far each pixel is from the mask."""
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
 

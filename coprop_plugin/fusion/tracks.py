@@ -9,8 +9,9 @@ surely itself would be a coin toss.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from .regions import (
     alike,
     around,
     colours_of,
+    distance_px,
     nearest_of,
     overlap,
     regions,
@@ -47,14 +49,15 @@ MAX_SIDE_PX = 240  # regions are followed at this size at most
 class _Track:
     """Regions followed through the clip, and how they looked.
 
-    ``shown``: frame -> labels of its regions; ``middles``: frame -> their middle (y, x); ``mask (H, W) float32`` at
-    frame ``last``; ``colours`` the sum over its frames.
+    ``shown``: frame -> labels of its regions; ``areas``: frame -> their pixels; ``middles``: frame -> their middle
+    (y, x); ``mask (H, W) float32`` at frame ``last``; ``colours`` the sum over its regions.
     """
 
     last: int
     mask: np.ndarray
     colours: np.ndarray
     shown: dict[int, list[int]] = field(default_factory=dict)
+    areas: dict[int, int] = field(default_factory=dict)
     middles: dict[int, np.ndarray] = field(default_factory=dict)
 
     def see(self, t: int, label: int, piece: np.ndarray, colours: np.ndarray) -> None:
@@ -64,14 +67,19 @@ class _Track:
         self.last = t
         self.colours = self.colours + colours
         self.shown.setdefault(t, []).append(label)
+        self.areas[t] = int((self.mask > 0.5).sum())
         self.middles[t] = np.argwhere(self.mask > 0.5).mean(axis=0)
 
     @property
     def radius_px(self) -> float:
         return float(np.sqrt((self.mask > 0.5).sum() / np.pi))
 
+    @property
+    def look(self) -> np.ndarray:
+        return np.asarray(self.colours / max(self.colours.sum(), 1e-9))
+
     def likeness(self, colours: np.ndarray) -> float:
-        return alike(self.colours / max(self.colours.sum(), 1e-9), colours)
+        return alike(self.look, colours)
 
 
 class Tracks:
@@ -90,7 +98,7 @@ class Tracks:
         self._labels: dict[int, bytes] = {}  # frame -> (H, W) uint8, every pixel given to the nearest region; packed
         for t in range(base.num_frames):
             self._look(clip, t, propagator)
-        groups = _groups(self._tracks, self._confused)
+        groups = _groups(self._tracks, self._confused | set(self._lost_pieces()))
         self.joined = len(self._tracks) - len(groups)
         self._shown: list[dict[int, list[int]]] = []
         for group in groups:
@@ -116,6 +124,25 @@ class Tracks:
 
     def name(self, c: int) -> str:
         return f"object {c + 1}"
+
+    def _lost_pieces(self) -> Iterator[tuple[int, int]]:
+        """Pairs of a track and what it lost: regions beside it whenever it is smaller by as much than where it is whole.
+
+        So something looks before which another thing passes: its parts lie no further apart than it is wide.
+        """
+        for (a, of), (b, lost) in permutations(enumerate(self._tracks), 2):
+            whole = max((area for t, area in of.areas.items() if t not in lost.areas), default=0)
+            if not lost.areas.keys() < of.areas.keys() or any(of.areas[t] + lost.areas[t] > whole for t in lost.areas):
+                continue
+            parts = [(self._region(t, of.shown[t]), self._region(t, lost.shown[t])) for t in lost.shown]
+            width_px = 2 * np.sqrt(whole / np.pi) if of.likeness(lost.look) >= SURELY_OTHER else 0
+            if all((around(x) & y).any() or distance_px(x)[y].min() <= width_px for x, y in parts):
+                yield a, b
+
+    def _region(self, t: int, labels: list[int]) -> np.ndarray:
+        """``(H, W) bool``: the pixels that are nearest to these regions, inside the foreground."""
+        nearest = np.frombuffer(zlib.decompress(self._labels[t]), np.uint8).reshape(self._size)
+        return np.isin(nearest, labels) & resized(self._base.label_map(t) > 0, self._size)
 
     def _look(self, clip: Clip, t: int, propagator: Propagator) -> None:
         """Find the regions of frame t and give each to a track, old or new."""
@@ -220,7 +247,7 @@ def _groups(tracks: list[_Track], confused: set[tuple[int, int]]) -> list[list[i
 
     for a, b in sorted(confused):
         join(of(a), of(b))
-    looks = [track.colours / max(track.colours.sum(), 1e-9) for track in tracks]
+    looks = [track.look for track in tracks]
     pairs = sorted(combinations(range(len(tracks)), 2), key=lambda pair: -alike(looks[pair[0]], looks[pair[1]]))
     for a, b in pairs:
         together = any(set(tracks[i].shown) & set(tracks[j].shown) for i in of(a) for j in of(b))
