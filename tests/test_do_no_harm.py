@@ -12,6 +12,7 @@ from coprop_plugin.control_points.silence import silence_probability
 from coprop_plugin.fusion.objects import _LAST, MOST_CLIPS, objects_of
 from coprop_plugin.fusion.tracks import Tracks
 from coprop_plugin.propagators.flow import Flow
+from coprop_plugin.structures.control_points import SOUND_AND_SILENCE
 
 RATE_HZ = 16000
 SIZE = 120
@@ -145,3 +146,51 @@ def test_specks_beside_an_object_are_no_objects_of_their_own() -> None:
         masks[t, y : y + 5, x - 2 : x + 3] = True
         masks[t, y : y + 5, x + 3] = masks[t, y : y + 5, x + 4] = False
     assert Tracks(clip, binary(masks), Flow()).present.shape[1] == 1
+
+
+def passed_before(num_frames: int = 5) -> tuple[cp.Clip, np.ndarray]:
+    """A clip and ``(T, H, W) bool`` masks: a long animal leaps about; in one frame a post stands before its middle."""
+    fur, post = scenes.textured(3, SIZE) // 2 + 100, np.full((SIZE, SIZE, 3), (20, 160, 30), np.uint8)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    frames, masks = [], []
+    for t in range(num_frames):
+        middle = [(40, 60), (78, 20), (42, 100), (76, 42), (44, 85)][t]
+        animal = ((x - middle[0]) / 34) ** 2 + ((y - middle[1]) / 12) ** 2 < 1
+        hidden = (np.abs(x - middle[0]) < 12) if t == 3 else np.zeros_like(animal)
+        moved = np.roll(fur, (middle[1], middle[0]), (0, 1))
+        frame = np.where(animal[..., None], moved, scenes.textured(0, SIZE) // 2)
+        frames.append(np.where(hidden[..., None], post, frame).astype(np.uint8))
+        masks.append(animal & ~hidden)
+    clip = cp.Clip("leaps", np.stack(frames), cp.Sound.silence(num_frames), cp.TimeBase.of("avsbench", num_frames))
+    return clip, np.stack(masks)
+
+
+def test_parts_of_an_object_before_which_something_stands_are_that_object() -> None:
+    clip, masks = passed_before()
+    assert Tracks(clip, binary(masks), Flow()).present.tolist() == [[True]] * 5
+    result = cp.CoProp(control_points=sounding([1, 0, 0, 0, 0]))(clip, binary(masks))
+    assert result.changed == ()
+
+
+def test_what_is_larger_than_what_was_lost_is_an_object_of_its_own() -> None:
+    clip, masks = passed_before()
+    masks[1] |= passed_before()[1][2]  # a second one, while the first is whole
+    assert Tracks(clip, binary(masks), Flow()).present.shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    "generator",
+    ["none", "every_k:k=3", "cosine", "cosine-logmel", "cosine-yamnet", "tagger", "rcpg", "from_masks"],
+)
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_generator_that_hears_no_change_is_no_proof_that_there_is_none(generator: str, binary: bool) -> None:
+    """Right masks of objects that come and go, under yes and no without probabilities, wherever they say them."""
+    rng = np.random.default_rng(0)
+    clip, by = scenes.clip(), generator.partition(":")[0]
+    for _ in range(4):
+        states = np.zeros((10, 2), bool)
+        states[:4, 0] = states[2:7, 1] = states[7:, 0] = True
+        flags = np.r_[True, rng.random(9) < rng.choice([0, 0.3])]
+        name = f"{by} {SOUND_AND_SILENCE}" if by == "from_masks" else by
+        points = cp.ControlPoints(flags, silent=(None,) * int(flags.sum()), origin=cp.structures.Origin(name))
+        assert cp.CoProp(control_points=points)(clip, scenes.prediction(states, binary=binary)).changed == ()

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import CoPropError, PredictionError
 from ..parts import build, part
 from ..structures import Clip, ControlPoints, Origin, Prediction, change_flags, class_sets
+from ..structures.control_points import SOUND_AND_SILENCE
 from .base import ControlPointGenerator
 
 PREDICTED_MIN_AREA = 0.001  # of the frame: a smaller class is a speck; in a truth each pixel was meant
@@ -76,5 +77,5 @@ def points_from_masks(masks: Prediction, *, min_area: float) -> ControlPoints:
         flags,
         silent=tuple(not classes for classes in shown),
         categories=tuple(tuple(masks.names[c] for c in sorted(classes)) for classes in shown) if named else None,
-        origin=Origin(FromMasks.name),
+        origin=Origin(f"{FromMasks.name} {SOUND_AND_SILENCE}" if masks.binary else FromMasks.name),
     )

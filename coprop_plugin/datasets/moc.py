@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import CoPropError
 from ..structures import ControlPoints, Origin, change_flags, class_sets
+from ..structures.control_points import SOUND_AND_SILENCE
 from .avsbench import UNLABELLED, AVSBench
 from .layouts import Video
 
@@ -101,5 +102,5 @@ def true_control_points(
         flags=flags,
         silent=tuple(not classes for classes in starts) if silence_counts else None,
         categories=tuple(tuple(names[c] for c in sorted(classes)) for classes in starts) if by_class else None,
-        origin=Origin("truth" if by_class else "truth (binary masks: sound and silence only)"),
+        origin=Origin("truth" if by_class else f"truth {SOUND_AND_SILENCE}"),
     )

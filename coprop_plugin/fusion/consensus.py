@@ -25,9 +25,7 @@ from .trust import trust_in
 from .why import explain, shift_words
 
 MAX_SHIFT_S = 3600.0
-TRUSTED = 0.97  # what is held of control points and silence that come as facts, without confidence
 SAME_PLACE = 0.5  # IoU from which what is erased and what is brought back are one thing
-CALLED_SILENT = 0.85  # so often segments that a generator without probabilities calls silent are silent (real sounds)
 
 
 @dataclass(frozen=True)
@@ -176,21 +174,9 @@ def _unmixed(clip: Clip, objects: Objects, verdict: Verdict, propagator: Propaga
 
 
 def heard_of(points: ControlPoints) -> Heard:
-    """What control points say of every frame, as probabilities, each generator's as far as it is trusted."""
-    trust = np.full(len(points), TRUSTED) if points.confidence is None else np.minimum(points.confidence, TRUSTED)
-    silence = np.full(len(points), np.nan)
-    sure = TRUSTED if points.confidence is None else CALLED_SILENT
-    for segment in points.segments():
-        if segment.silent is not None:
-            silence[segment.start : segment.stop] = sure if segment.silent else 1 - sure
-    if points.silence is not None:
-        silence = points.silence
-    change = np.where(points.flags, trust, 1 - trust)
-    if points.confidence is not None:
-        generator = trust_in(points.origin.fallback or points.origin.generator)  # of whoever gave them
-        change[1:] = generator.change(change[1:])
-        silence = np.minimum(silence, generator.surest_silence)
-    return Heard(points.flags, change, np.asarray(silence))
+    """What control points say of every frame, as probabilities, as far as who gave them is trusted."""
+    trust = trust_in(points)
+    return Heard(points.flags, trust.change(points), trust.silence(points))
 
 
 def _gaps(present: np.ndarray, sounding: np.ndarray) -> Iterator[_Gap]:

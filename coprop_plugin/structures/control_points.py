@@ -74,6 +74,9 @@ class Segment:
         return self.start
 
 
+SOUND_AND_SILENCE = "(binary masks: sound and silence only)"  # ends the name of what saw no more
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where control points came from: the generator, what was repaired in its answer, what stood in for it."""
