@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +12,18 @@ import torch
 import coprop_plugin as cp
 from coprop_plugin import CoPropError
 from coprop_plugin.errors import CheckpointError
-from coprop_plugin.layers.efficientnet_lite import NUM_BLOCKS, EfficientNetLite0, SameConv
+from coprop_plugin.layers.efficientnet_lite import NUM_BLOCKS, EfficientNetLite0, SameConv, prepared
 from coprop_plugin.propagators import matching
 from coprop_plugin.propagators.base import PropagationTask
-from coprop_plugin.propagators.features import NUM_BLOCKS as READ_BLOCKS, UNSTRIDED
+from coprop_plugin.propagators.features import (
+    NUM_BLOCKS as READ_BLOCKS,
+    UNSTRIDED,
+    Cells,
+    FrameCells,
+    encoder,
+    from_quarters,
+    quarters_of,
+)
 from coprop_plugin.propagators.match import Match
 from coprop_plugin.structures import FrameStack
 
@@ -65,20 +73,46 @@ def test_a_clip_that_stands_still_keeps_its_masks(weights: Path) -> None:
     assert masks[:, 2].max() == 0
 
 
-def colours(clip: cp.Clip, t: int) -> torch.Tensor:
-    """Features that are easy to reason about: the picture itself, eight times smaller."""
-    picture = torch.from_numpy(clip.frames[t].astype(np.float32)).permute(2, 0, 1) / 255 - 0.5
-    patches = torch.nn.functional.pixel_unshuffle(picture, 8)
-    return torch.nn.functional.normalize(patches, dim=0)
+def colours(frame: np.ndarray) -> Cells:
+    """Features that are easy to reason about: the picture itself, in patches."""
+    picture = torch.from_numpy(frame.astype(np.float32)).permute(2, 0, 1) / 255 - 0.5
+    deep, fine = (torch.nn.functional.pixel_unshuffle(picture, side) for side in (16, 8))
+    deep = torch.nn.functional.normalize(deep.flatten(1).T, dim=1)
+    fine = torch.nn.functional.normalize(quarters_of(fine), dim=2)
+    return Cells(deep, fine, (frame.shape[0] // 16, frame.shape[1] // 16))
+
+
+def of_colours(**options: object) -> Match:
+    match = Match(height_px=HEIGHT, **options)  # type: ignore[arg-type]
+    match._features = ColourFeatures()  # type: ignore[assignment]
+    return match
+
+
+class ColourFeatures:
+    """Counts those of its answers that somebody still holds."""
+
+    def __init__(self) -> None:
+        self.alive = self.most_alive = 0
+
+    def __call__(self, clip: cp.Clip, t: int) -> Cells:
+        return self.of_frame(clip.frames[t])
+
+    def of_frame(self, frame: np.ndarray) -> Cells:
+        cells = colours(frame)
+        self.alive += 1
+        self.most_alive = max(self.most_alive, self.alive)
+        weakref.finalize(cells.fine, self._gone)
+        return cells
+
+    def _gone(self) -> None:
+        self.alive -= 1
 
 
 def test_an_object_that_jumps_is_found_again() -> None:
     shown = [drawn(x) for x in (0, 24, 64, 8)]
     clip = clip_of([frame for frame, _ in shown])
     for anchor in (0, 3):
-        match = Match(height_px=HEIGHT)
-        match._features = colours  # type: ignore[assignment]
-        (masks,) = match.propagate(clip, [PropagationTask(0, 4, anchor, shown[anchor][1])])
+        (masks,) = of_colours().propagate(clip, [PropagationTask(0, 4, anchor, shown[anchor][1])])
         for t, (_, truth) in enumerate(shown):
             assert iou(masks[t].argmax(axis=0) == 1, truth[1] > 0.5) > 0.6, (anchor, t)
 
@@ -101,32 +135,91 @@ def test_several_tasks_are_each_alone_and_the_memory_is_bounded(weights: Path) -
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a, b)
     assert poor.features.kept.held_bytes == 0
-    one = poor.features(clip, 0).nbytes
+    cells = poor.features(clip, 0)
+    one = cells.deep.nbytes + cells.fine.nbytes
     some = small(weights, cache_bytes=2 * one)
     list(some.propagate(clip, tasks))
     assert 0 < some.features.kept.held_bytes <= 2 * one
 
 
-@pytest.mark.parametrize("size", [(9, 11), (5, 3), (20, 17)])
-@pytest.mark.parametrize("radius", [1, 4, 40])
-def test_near_matches_are_those_of_all_pairs(size: tuple[int, int], radius: int) -> None:
+def test_streamed_is_whole_and_what_is_held_does_not_grow(weights: Path) -> None:
+    shown = [drawn(x) for x in (0, 8, 16, 24, 32, 40)]
+    frames, mask = [frame for frame, _ in shown], shown[0][1]
+    match = small(weights)
+    (whole,) = match.propagate(clip_of(frames), [PropagationTask(0, 6, 0, mask)])
+    stream = match.stream(frames[0], mask)
+    held = []
+    for frame, wanted in zip(frames[1:], whole[1:], strict=True):
+        np.testing.assert_array_equal(stream.step(frame), wanted)
+        held.append(stream.memory_bytes)
+    assert held[0] < held[2] == held[3] == held[4]
+    with pytest.raises(CoPropError, match="one shape"):
+        stream.step(np.zeros((HEIGHT, 2 * WIDTH, 3), np.uint8))
+
+
+def test_a_long_clip_holds_no_more_frames_than_a_short_one() -> None:
+    shown = [drawn(x) for x in (0, 8, 16, 24)]
+    frames, mask = [frame for frame, _ in shown], shown[0][1][:2]
+    most = []
+    for num_frames in (20, 400):
+        clip = clip_of([frames[t % 4] for t in range(num_frames)])
+        match = of_colours(recent_frames=2)
+        tasks = (PropagationTask(t, t + 10, t + 3, mask) for t in range(0, num_frames, 10))
+        for masks in match.propagate(clip, tasks):
+            assert masks.shape == (10, *mask.shape)
+        (_,) = match.propagate(clip, [PropagationTask(0, num_frames, 0, mask)])
+        most.append(match._features.most_alive)  # type: ignore[union-attr]
+    assert most == [4, 4]  # the anchor, two recent ones, and the frame in work
+
+
+@pytest.mark.parametrize("grid", [(5, 7), (3, 2), (9, 4)])
+@pytest.mark.parametrize("radius", [1, 3, 40])
+def test_matches_are_those_of_all_pairs_of_candidates_within_reach(grid: tuple[int, int], radius: int) -> None:
     torch.manual_seed(radius)
-    query = torch.nn.functional.normalize(torch.randn(6, *size), dim=0)
-    keys = [
-        SimpleNamespace(
-            features=torch.nn.functional.normalize(torch.randn(6, *size), dim=0), labels=torch.rand(3, *size)
-        )
-        for _ in range(2)
-    ]
-    similar, votes = matching.near_matches(query, keys, radius_cells=radius, top_k=3)
-    rows, columns = (axis.flatten() for axis in torch.meshgrid(*map(torch.arange, size), indexing="ij"))
+    count = grid[0] * grid[1]
+
+    def unit(*shape: int) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.randn(*shape), dim=-1)
+
+    query, *keys = (Cells(unit(count, 6), unit(count, 4, 5), grid) for _ in range(4))
+    keys = [matching.Key(cells, torch.rand(count, 4, 3)) for cells in keys]
+    options = {"radius_cells": radius, "top_k": 3, "temperature": 0.1}
+    rows, columns = (axis.flatten() for axis in torch.meshgrid(*map(torch.arange, grid), indexing="ij"))
     far = ((rows[:, None] - rows).abs() > radius) | ((columns[:, None] - columns).abs() > radius)
-    cosines = torch.cat([(query.flatten(1).T @ key.features.flatten(1)).masked_fill(far, -2.0) for key in keys], dim=1)
-    labels = torch.cat([key.labels.flatten(1) for key in keys], dim=1)
-    best, place = cosines.topk(similar.shape[1], dim=1)
-    ours, order = similar.sort(dim=1, descending=True)
-    torch.testing.assert_close(ours, best)
-    torch.testing.assert_close(votes.gather(2, order.expand(3, -1, -1)), labels[:, place])
+    far = torch.cat([torch.zeros_like(far), far, far], dim=1)
+    fine, labels = torch.cat([key.cells.fine for key in keys]), torch.cat([key.labels for key in keys]).flatten(0, 1)
+    deep = torch.cat([key.cells.deep for key in keys])
+    for candidates in (3 * count, 2):  # of so many only as many as a frame has are taken
+        # The plain form: every quarter against every quarter, those of cells that are no candidates struck out.
+        coarse = (query.deep @ deep.T).masked_fill(far, -2.0)
+        struck = coarse < coarse.topk(min(candidates, count), dim=1).values[:, -1:]
+        cosines = torch.einsum("qac,kbc->qakb", query.fine, fine).masked_fill(struck[:, None, :, None], -3.0)
+        best, place = cosines.flatten(2).topk(3, dim=2)
+        wanted = ((best / 0.1).softmax(dim=2)[..., None] * labels[place]).sum(dim=2)
+        got = matching.best_matches(query, keys[0], keys[1:], candidates=candidates, **options)  # type: ignore[arg-type]
+        torch.testing.assert_close(got, wanted)
+
+
+def test_quarters_and_back() -> None:
+    values = torch.rand(3, 6, 10)
+    quarters = quarters_of(values)
+    assert quarters.shape == (15, 4, 3) and torch.equal(quarters[6, 3], values[:, 3, 3])
+    assert torch.equal(from_quarters(quarters, (3, 5)), values)
+
+
+def test_folded_and_padded_by_the_convolution_the_features_are_the_networks(weights: Path) -> None:
+    frame, _ = drawn(16)
+    network = encoder(weights, unstrided=())
+    image = prepared(torch.from_numpy(frame)[None])
+    texture, parts = (torch.nn.functional.normalize(level[0], dim=0) for level in network.maps(image, (4, 10)))
+    cells = FrameCells.load(weights, height_px=HEIGHT, device="cpu", cache_bytes=0).of_frame(frame)
+    torch.testing.assert_close(cells.deep, parts.flatten(1).T, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(cells.fine[..., :40], quarters_of(texture) / 2**0.5, rtol=1e-3, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in cells_network(weights).modules())
+
+
+def cells_network(weights: Path) -> torch.nn.Module:
+    return FrameCells.load(weights, height_px=HEIGHT, device="cpu", cache_bytes=0).network
 
 
 def test_same_padding_is_tensorflows() -> None:
@@ -146,7 +239,8 @@ def test_strides_that_are_left_out_leave_the_names_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"height_px": 8}, {"top_k": 0}, {"temperature": 0}, {"radius_cells": 0}, {"recent_frames": 99}]
+    "options",
+    [{"height_px": 8}, {"top_k": 0}, {"temperature": 0}, {"radius_cells": 0}, {"recent_frames": 99}, {"candidates": 0}],
 )
 def test_options_outside_their_range(options: dict[str, int]) -> None:
     with pytest.raises(CoPropError, match="match takes"):

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ...propagators.features import STRIDE_PX, FrameFeatures
-from ...propagators.match import Key
-from ...propagators.matching import best_matches, edge_refined
+from ...propagators.matching import edge_refined, looked_up
 from ...structures import Clip
 from ...vision.cut import cut_out
 from ...vision.heard_and_seen import Kind
@@ -77,7 +76,7 @@ class Eye:
             return own
         here, there = (_halved(self._features(clip, i)) for i in (t, best))
         labels = _halved(torch.from_numpy(others)[None].to(there))
-        carried = best_matches(here, Key(there, labels), (), radius_cells=1, top_k=TOP_K, temperature=TEMPERATURE)
+        carried = looked_up(here, there, labels, top_k=TOP_K, temperature=TEMPERATURE)
         return (own + _resized(carried[0].cpu().numpy(), own.shape)) / 2
 
     def masks(self, clip: Clip, t: int, evidence: np.ndarray) -> np.ndarray:

@@ -36,7 +36,9 @@ class SameConv(nn.Conv2d):
                 x.shape[-2:], self.stride, self.kernel_size, self.dilation, strict=True
             )
         ]
-        (top, left) = (pad // 2 for pad in pads)
+        top, left = (pad // 2 for pad in pads)
+        if pads == [2 * top, 2 * left]:  # the same on both sides: the convolution pads by itself, nothing is copied
+            return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         x = F.pad(x, (left, pads[1] - left, top, pads[0] - top))
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 

@@ -1,4 +1,4 @@
-"""Batch norm whose statistics never change, and its removal by folding it into the convolution before it."""
+"""Batch norm whose statistics never change, and the removal of norms by folding them into the convolutions before them."""
 
 from __future__ import annotations
 
@@ -35,16 +35,27 @@ class FrozenBatchNorm(nn.Module):
 
 @torch.no_grad()
 def fold_norms(module: nn.Module) -> None:
-    """Fold every frozen norm into the convolution that stands right before it; the norm becomes an identity.
+    """Fold every norm in inference form into the convolution that stands right before it; it becomes an identity.
 
     The outputs change by rounding only. A folded module no longer has the published names: fold after loading.
     """
     children = list(module.named_children())
     for (_, conv), (name, norm) in pairwise(children):
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm):
-            scale, shift = norm.scale_and_shift()
+        if isinstance(conv, nn.Conv2d) and conv.bias is None and (found := _scale_and_shift(norm)):
+            scale, shift = found
             conv.weight.mul_(scale[:, None, None, None])
             conv.bias = nn.Parameter(shift.clone(), requires_grad=conv.weight.requires_grad)
             setattr(module, name, nn.Identity())
     for _, child in children:
         fold_norms(child)
+
+
+def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """Of a norm that no longer follows its batches; ``None`` of anything else."""
+    if isinstance(norm, FrozenBatchNorm):
+        return norm.scale_and_shift()
+    if isinstance(norm, nn.BatchNorm2d) and norm.affine and not norm.training and norm.running_mean is not None:
+        assert norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        return scale, norm.bias - norm.running_mean * scale
+    return None

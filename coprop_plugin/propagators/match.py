@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,16 +21,8 @@ from ..structures import Clip
 from .base import PropagationTask, Propagator, both_ways
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .features import FrameFeatures
-
-
-class Key(NamedTuple):
-    """A frame that labels are taken from: its features ``(C, h, w)`` and its labels ``(K+1, h, w)``."""
-
-    features: Tensor
-    labels: Tensor
+    from .features import Cells, FrameCells
+    from .matching import Key
 
 
 @part(
@@ -50,8 +42,9 @@ class Match(Propagator):
         weights: EfficientNet-lite0's file; by default that of the installed package (``coprop doctor`` says which).
         height_px: frames are looked at with this height, the aspect ratio kept.
         recent_frames: how many of the last frames labels are taken from, beside the anchor.
-        radius_cells: how far from its place a match in those frames may lie, in cells of 8 pixels.
-        top_k: how many matches vote.
+        radius_cells: how far from its place a match in those frames may lie, in cells of 16 pixels.
+        candidates: cells of 16 pixels that are looked at closely, quarter by quarter.
+        top_k: how many matches of a quarter vote.
         temperature: of the softmax over cosine similarities.
         refine_px: radius of the guided filter at the end, at ``height_px``; 0 leaves it out.
         device: where the network runs (``auto``: a GPU if there is one).
@@ -67,17 +60,18 @@ class Match(Propagator):
         weights: str | Path | None = None,
         height_px: int = 384,
         recent_frames: int = 3,
-        radius_cells: int = 14,
+        radius_cells: int = 7,
+        candidates: int = 16,
         top_k: int = 10,
         temperature: float = 0.05,
         refine_px: int = 4,
         device: str = "auto",
-        cache_bytes: int = 128 << 20,
+        cache_bytes: int = 64 << 20,
     ) -> None:
-        if not (32 <= height_px <= 2160 and 0 <= recent_frames <= 32 and radius_cells >= 1 and top_k >= 1):
+        if not (32 <= height_px <= 2160 and 0 <= recent_frames <= 32 and min(radius_cells, candidates, top_k) >= 1):
             raise CoPropError(
-                "match takes height_px from 32 to 2160, recent_frames from 0 to 32, radius_cells and top_k from 1 on; got "
-                f"{height_px}, {recent_frames}, {radius_cells}, {top_k}."
+                "match takes height_px from 32 to 2160, recent_frames from 0 to 32, radius_cells, candidates and top_k "
+                f"from 1 on; got {height_px}, {recent_frames}, {radius_cells}, {candidates}, {top_k}."
             )
         if not (temperature > 0 and refine_px >= 0 and cache_bytes >= 0):
             raise CoPropError(
@@ -85,17 +79,18 @@ class Match(Propagator):
                 f"{cache_bytes}."
             )
         self.weights, self.height_px, self.device, self.cache_bytes = weights, height_px, device, cache_bytes
-        self.recent_frames, self.radius_cells, self.top_k = recent_frames, radius_cells, top_k
+        self.recent_frames, self.radius_cells = recent_frames, radius_cells
+        self.candidates, self.top_k = candidates, top_k
         self.temperature, self.refine_px = temperature, refine_px
-        self._features: FrameFeatures | None = None
+        self._features: FrameCells | None = None
 
     @property
-    def features(self) -> FrameFeatures:
+    def features(self) -> FrameCells:
         """The network, read when it is first needed."""
         if self._features is None:
-            from .features import FrameFeatures
+            from .features import FrameCells
 
-            self._features = FrameFeatures.load(
+            self._features = FrameCells.load(
                 self.weights, height_px=self.height_px, device=self.device, cache_bytes=self.cache_bytes
             )
         return self._features
@@ -104,26 +99,74 @@ class Match(Propagator):
         for task in tasks:
             yield both_ways(clip, task, partial(self._follow, clip, task))
 
+    def stream(self, frame: np.ndarray, mask: np.ndarray) -> MatchStream:
+        """Begin at an anchor frame ``(H, W, 3) uint8`` with its mask; then call ``step(frame)`` for each next frame."""
+        return MatchStream(self, self.features.of_frame(frame), mask)
+
     def _follow(self, clip: Clip, task: PropagationTask, frames: range) -> Iterator[tuple[int, np.ndarray]]:
         """``(t, (K+1, H, W))`` of the frames on one side of the anchor, away from it."""
+        stream = MatchStream(self, self.features(clip, task.anchor), task.mask)
+        for t in frames:
+            yield t, stream.carried(self.features(clip, t), clip.frames[t])
+
+
+class MatchStream:
+    """One segment from its anchor on; the masks are those that the whole-clip call gives.
+
+    Made by :meth:`Match.stream`. It holds the anchor and ``recent_frames`` frames, however long the segment is.
+
+    Args:
+        match: gives the options.
+        cells: of the anchor frame.
+        mask: ``(K+1, H, W) float32`` of the anchor frame.
+    """
+
+    def __init__(self, match: Match, cells: Cells, mask: np.ndarray) -> None:
         import torch
 
-        from .matching import at_cells, best_matches, edge_refined
+        from .matching import Key, labels_of
 
-        if not frames:
-            return
-        anchor_features = self.features(clip, task.anchor)
-        anchor = Key(anchor_features, at_cells(torch.from_numpy(task.mask), anchor_features.shape[1:]))
-        recent: deque[Key] = deque(maxlen=self.recent_frames)
-        for t in frames:
-            query = self.features(clip, t)
-            labels = best_matches(
-                query,
-                anchor,
-                recent,
-                radius_cells=self.radius_cells,
-                top_k=self.top_k,
-                temperature=self.temperature,
+        self._match, self._size = match, mask.shape[1:]
+        labels = labels_of(torch.from_numpy(np.array(mask, np.float32)), cells.grid)
+        self._anchor = Key(cells, labels.to(cells.deep))
+        self._recent: deque[Key] = deque(maxlen=match.recent_frames)
+
+    def step(self, frame: np.ndarray) -> np.ndarray:
+        """``(K+1, H, W) float32``: the probabilities of the next frame, at the anchor mask's size.
+
+        Args:
+            frame: ``(H, W, 3) uint8``, of the anchor frame's shape.
+
+        Raises:
+            CoPropError: a frame of another shape.
+        """
+        return self.carried(self._match.features.of_frame(frame), frame)
+
+    def carried(self, cells: Cells, frame: np.ndarray) -> np.ndarray:
+        """As :meth:`step`, of a frame whose features are known."""
+        from .features import from_quarters
+        from .matching import Key, best_matches, edge_refined
+
+        match = self._match
+        if cells.grid != self._anchor.cells.grid:
+            raise CoPropError(
+                f"this frame has {cells.grid} cells, the anchor {self._anchor.cells.grid}: all frames of a segment have "
+                "one shape. Resize the frame, or begin a new stream."
             )
-            recent.append(Key(query, labels))
-            yield t, edge_refined(labels, clip.frames[t], size=task.mask.shape[1:], radius_px=self.refine_px)
+        labels = best_matches(
+            cells,
+            self._anchor,
+            self._recent,
+            radius_cells=match.radius_cells,
+            candidates=match.candidates,
+            top_k=match.top_k,
+            temperature=match.temperature,
+        )
+        self._recent.append(Key(cells, labels))
+        return edge_refined(from_quarters(labels, cells.grid), frame, size=self._size, radius_px=match.refine_px)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the stream remembers; bounded by ``recent_frames``."""
+        keys = [self._anchor, *self._recent]
+        return sum(key.cells.deep.nbytes + key.cells.fine.nbytes + key.labels.nbytes for key in keys)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,87 +11,82 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TILE_CELLS = 8
+from .features import Cells, quarters_of
+
 GUIDE_NOISE = 1e-3  # of a picture in [0, 1]: structure fainter than this is no edge to the guided filter
 
 
-class Key(Protocol):
-    """A frame that labels are taken from: features ``(C, h, w)`` of unit length, labels ``(K+1, h, w)``."""
+class Key(NamedTuple):
+    """A frame that labels are taken from: its features, and ``(n, 4, K+1)`` labels of the quarters of its cells."""
 
-    @property
-    def features(self) -> Tensor: ...
-
-    @property
-    def labels(self) -> Tensor: ...
+    cells: Cells
+    labels: Tensor
 
 
-def at_cells(mask: Tensor, size: Sequence[int]) -> Tensor:
-    """``(K+1, H, W)`` probabilities as ``(K+1, h, w)`` of the cells, each the mean over its area."""
-    return F.interpolate(mask[None], size=tuple(size), mode="area")[0]
+def labels_of(mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """``(K+1, H, W)`` probabilities as ``(n, 4, K+1)`` of the quarters of cells, each the mean over its area."""
+    size = (2 * grid[0], 2 * grid[1])
+    return quarters_of(F.interpolate(mask[None], size=size, mode="area")[0])
 
 
 @torch.inference_mode()
 def best_matches(
-    query: Tensor, anchor: Key, recent: Sequence[Key], *, radius_cells: int, top_k: int, temperature: float
+    query: Cells,
+    anchor: Key,
+    recent: Sequence[Key],
+    *,
+    radius_cells: int,
+    candidates: int,
+    top_k: int,
+    temperature: float,
 ) -> Tensor:
-    """``(K+1, h, w)`` labels of a frame: the softmax over each cell's ``top_k`` most similar cells votes.
+    """``(n, 4, K+1)`` labels of a frame, from coarse to fine.
+
+    The ``candidates`` cells that a cell looks most like are found first; then the softmax over the ``top_k`` most
+    similar of their quarters votes for each of its own.
 
     Args:
-        query: ``(C, h, w)`` features of the frame.
+        query: the frame.
         anchor: may be matched anywhere.
-        recent: frames of the same size, matched within ``radius_cells`` in each direction only.
-        radius_cells, top_k, temperature: see :class:`coprop_plugin.propagators.match.Match`.
+        recent: frames of the same grid, matched within ``radius_cells`` in each direction only.
+        radius_cells, candidates, top_k, temperature: see :class:`coprop_plugin.propagators.match.Match`.
     """
-    size = query.shape[1:]
-    similar, place = _best(query.flatten(1).T @ anchor.features.flatten(1), top_k)
-    labels = anchor.labels.flatten(1).to(query)[:, place]  # (K+1, hw, k)
+    keys = [anchor, *recent]
+    cosines = torch.cat([query.deep @ key.cells.deep.T for key in keys], dim=1)
+    count = len(query.deep)
     if recent:
-        near, votes = near_matches(query, recent, radius_cells=radius_cells, top_k=top_k)
-        similar, chosen = _best(torch.cat([similar, near], dim=1), top_k)
-        labels = torch.cat([labels, votes], dim=2).gather(2, chosen.expand(len(labels), -1, -1))
-    weights = torch.softmax(similar / temperature, dim=1)
-    return (labels * weights).sum(dim=2).unflatten(1, size)
+        far = too_far(query.grid, radius_cells, query.deep.device)
+        cosines[:, count:].view(count, len(recent), count).masked_fill_(far[:, None], -2.0)
+    # No more than the anchor has: all of them are within reach then.
+    chosen = cosines.topk(min(candidates, count), dim=1, sorted=False).indices
+    features = torch.cat([key.cells.fine for key in keys])[chosen].flatten(1, 2)  # (n, 4 * candidates, C')
+    labels = torch.cat([key.labels for key in keys])[chosen].flatten(1, 2)
+    similar = query.fine @ features.transpose(1, 2)  # (n, 4, 4 * candidates)
+    best, place = similar.topk(min(top_k, similar.shape[2]), dim=2, sorted=False)
+    votes = torch.zeros_like(similar).scatter_(2, place, torch.softmax(best / temperature, dim=2))
+    return votes @ labels
 
 
-def near_matches(query: Tensor, recent: Sequence[Key], *, radius_cells: int, top_k: int) -> tuple[Tensor, Tensor]:
-    """``(hw, k)`` cosines of each cell's best matches within the radius, and ``(K+1, hw, k)`` their labels.
+def too_far(grid: tuple[int, int], radius_cells: int, device: torch.device) -> Tensor:
+    """``(n, n) bool``: pairs of cells further apart than the radius, along either axis."""
+    down, right = (
+        (cells[:, None] - cells).abs() > radius_cells for cells in (torch.arange(side, device=device) for side in grid)
+    )
+    return (down[:, None, :, None] | right[None, :, None, :]).flatten(2).flatten(0, 1)
 
-    Squares of cells are compared with the cells that any of them can reach, a third of the work of comparing all.
+
+@torch.inference_mode()
+def looked_up(query: Tensor, key: Tensor, labels: Tensor, *, top_k: int, temperature: float) -> Tensor:
+    """``(K, h, w)`` values of a frame: the softmax over each place's ``top_k`` most similar places of another one votes.
+
+    Args:
+        query, key: ``(C, h, w)`` unit features of the frame and of the other one.
+        labels: ``(K, h, w)`` values of the other one.
     """
-    height, width = query.shape[1:]
-    features = torch.stack([key.features for key in recent], dim=1)  # (C, n, h, w)
-    labels = torch.stack([key.labels.to(query) for key in recent], dim=1)
-    far_down, far_right = too_far(height, radius_cells, query.device), too_far(width, radius_cells, query.device)
-    count = min(top_k, len(recent) * min(height, radius_cells + 1) * min(width, radius_cells + 1))
-    similar, votes = query.new_empty(height, width, count), query.new_empty(len(labels), height, width, count)
-    for rows, from_rows in _reach(height, radius_cells):
-        for columns, from_columns in _reach(width, radius_cells):
-            window = features[:, :, from_rows, from_columns]
-            own = query[:, rows, columns]
-            cosines = (own.flatten(1).T @ window.flatten(1)).view(*own.shape[1:], *window.shape[1:])
-            far = far_down[rows, None, from_rows, None] | far_right[None, columns, None, from_columns]
-            cosines.masked_fill_(far[:, :, None], -2.0)
-            best, place = cosines.flatten(2).topk(count, dim=2, sorted=False)
-            similar[rows, columns] = best
-            votes[:, rows, columns] = labels[:, :, from_rows, from_columns].flatten(1)[:, place]
-    return similar.flatten(0, 1), votes.flatten(1, 2)
-
-
-def _reach(length: int, radius_cells: int) -> Iterator[tuple[slice, slice]]:
-    """Pieces of an axis, each with all that its cells may be matched with."""
-    for start in range(0, length, TILE_CELLS):
-        stop = min(start + TILE_CELLS, length)
-        yield slice(start, stop), slice(max(0, start - radius_cells), min(length, stop + radius_cells))
-
-
-def too_far(length: int, radius_cells: int, device: torch.device) -> Tensor:
-    """``(length, length) bool``: pairs of cells along an axis further apart than the radius."""
-    cells = torch.arange(length, device=device)
-    return (cells[:, None] - cells).abs() > radius_cells
-
-
-def _best(similar: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    return similar.topk(min(count, similar.shape[1]), dim=1, sorted=False)
+    similar = query.flatten(1).T @ key.flatten(1)
+    similar, place = similar.topk(min(top_k, similar.shape[1]), dim=1, sorted=False)
+    weights = torch.softmax(similar / temperature, dim=1)
+    return (labels.flatten(1)[:, place] * weights).sum(dim=2).unflatten(1, query.shape[1:])
 
 
 def edge_refined(labels: Tensor, frame: np.ndarray, *, size: Sequence[int], radius_px: int) -> np.ndarray:
@@ -112,17 +107,24 @@ def edge_refined(labels: Tensor, frame: np.ndarray, *, size: Sequence[int], radi
     if radius_px:
         guide = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
         guide = cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        masks = np.stack([_guided(mask, guide, 2 * radius_px + 1) for mask in masks]).clip(0, 1)
+        masks = _guided(masks, guide, 2 * radius_px + 1).clip(0, 1)
     if (height, width) != tuple(size):
         masks = np.stack([cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) for mask in masks])
     return masks / np.maximum(masks.sum(axis=0), 1e-6)
 
 
-def _guided(mask: np.ndarray, guide: np.ndarray, side_px: int) -> np.ndarray:
+def _guided(masks: np.ndarray, guide: np.ndarray, side_px: int) -> np.ndarray:
+    """``(K+1, H, W)`` masks, each filtered along the ``(H, W)`` guide."""
+
     def mean(values: np.ndarray) -> np.ndarray:
         return cv2.blur(values, (side_px, side_px), borderType=cv2.BORDER_REFLECT)
 
-    mean_guide, mean_mask = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - mean_guide * mean_mask) / (mean(guide * guide) - mean_guide**2 + GUIDE_NOISE)
-    offset = mean_mask - slope * mean_guide
-    return mean(slope) * guide + mean(offset)
+    mean_guide = mean(guide)
+    variance = mean(guide * guide) - mean_guide**2 + GUIDE_NOISE
+
+    def filtered(mask: np.ndarray) -> np.ndarray:
+        mean_mask = mean(mask)
+        slope = (mean(guide * mask) - mean_guide * mean_mask) / variance
+        return np.asarray(mean(slope) * guide + mean(mean_mask - slope * mean_guide))
+
+    return np.stack([filtered(mask) for mask in masks])
