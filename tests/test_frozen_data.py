@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 import pickle
+import tracemalloc
 import re
 from fractions import Fraction
 from typing import Any
@@ -98,6 +99,14 @@ def test_a_copy_is_taken_only_where_somebody_could_still_write(tmp_path: Any) ->
         mapped = np.memmap(tmp_path / "large.bin", np.float32, mode)  # type: ignore[call-overload]
         for part in (mapped, mapped[8:], np.asarray(mapped)[::2]):
             assert np.shares_memory(read_only(part), mapped) and not read_only(part).flags.writeable
+
+
+def test_hours_of_silence_are_not_copied() -> None:
+    tracemalloc.start()
+    sound = cp.Sound.silence(60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not sound.samples.any() and peak < 1.1 * sound.samples.nbytes
 
 
 def test_frames_that_are_read_cannot_be_written_where_they_are_held() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import CoPropError
 from . import notebook
-from .frozen import Frozen, read_only, read_only_frames
+from .frozen import Frozen, locked, read_only, read_only_frames
 from .stack import Frames
 from .time_base import TimeBase
 
@@ -63,7 +63,7 @@ class Sound(Frozen):
 
     @classmethod
     def silence(cls, duration_s: float, *, rate_hz: int = 16000) -> Sound:
-        return cls(np.zeros(round(duration_s * rate_hz), np.float32), rate_hz)
+        return cls(locked(np.zeros(round(duration_s * rate_hz), np.float32)), rate_hz)  # no copy: zeros take no memory
 
 
 @dataclass(frozen=True, eq=False, repr=False)
