@@ -10,6 +10,7 @@ import aot_scenes as scenes
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from training_toys import Killed, contents, stop_after
 
@@ -20,7 +21,10 @@ from coprop_plugin.datasets.synthetic import make_clip
 from coprop_plugin.errors import CheckpointError, CoPropError
 from coprop_plugin.layers.efficientnet_lite import EfficientNetLite0
 from coprop_plugin.propagators import features
+from coprop_plugin.propagators.aot import by_match
 from coprop_plugin.propagators.aot.by_match import values_of
+from coprop_plugin.propagators.aot.grid import Grid
+from coprop_plugin.propagators.aot.layer import Entry
 from coprop_plugin.propagators.aot.lite0 import WEIGHTS, AOTLite0
 from coprop_plugin.propagators.base import PropagationTask
 from coprop_plugin.propagators.guides import LOG_MEL_DIM, log_mel_features
@@ -274,3 +278,32 @@ def test_what_passes_before_everything_is_no_object() -> None:
     cover(frame, label, strip, left=-2)
     cover(frame, label, strip, left=30)
     assert label[0].tolist() == [0, 1, 1, 1, 1, 1, 0, 0] and np.array_equal(frame[..., 0] == 9, label == 0)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_matches_from_coarse_to_fine_are_those_of_all_tokens_where_all_are_candidates(
+    frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(frames)
+    grid = Grid.of(4, 6, "cpu")
+    query, keys = (F.normalize(torch.randn(2, n * 24, 8), dim=2) for n in (1, frames))
+    entry, sharpness = Entry(keys, torch.rand(2, frames * 24, 5)), torch.tensor(20.0)
+    monkeypatch.setattr(by_match, "CANDIDATES", 99)
+    for ours, wanted in zip(
+        by_match.read_closely(query, entry, grid, sharpness=sharpness),
+        by_match.read(query, entry, sharpness=sharpness),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, wanted)
+
+
+def test_matches_from_coarse_to_fine_stay_within_reach() -> None:
+    """In squares of four tokens: a square at the edge of the reach counts as a whole."""
+    grid = Grid.of(4, 12, "cpu")
+    keys = F.normalize(torch.ones(1, 48, 8), dim=2)
+    places = torch.eye(48)[None]
+    voted, _, _ = by_match.read_closely(
+        keys, Entry(keys, places), grid, sharpness=torch.tensor(1.0), far=by_match.too_far(2, 6, 1, "cpu")
+    )
+    columns = torch.arange(48) % 12 // 2
+    assert voted[0][(columns[:, None] - columns).abs() > 1].max() == 0

@@ -22,6 +22,7 @@ STRIDE_PX = 8  # one token stands for this many pixels a side
 QUARTERS = 4  # labels of a token: of each quarter of its cell
 REACH_CELLS = 12  # how far from its place a token looks in the last frame
 TOP_K = 10  # matches that vote
+CANDIDATES = 16  # cells of four tokens that are looked at closely, where nothing is learned
 SHARPNESS = 20.0  # of the softmax over cosines, before training
 
 
@@ -57,9 +58,14 @@ class MatchingLayer(nn.Module):
             own = self.remember(current, identity)
             memories = Memories(own, own)
         sharp_long, sharp_short = self.log_sharpness.exp()
-        far = too_far(grid.height, grid.width, str(tokens.device))
-        long, weight_long, best_long = read(keys, memories.long, sharpness=sharp_long)
-        short, weight_short, best_short = read(keys, memories.short, sharpness=sharp_short, far=far)
+        if torch.is_grad_enabled() or grid.height % 2 or grid.width % 2:
+            far = too_far(grid.height, grid.width, REACH_CELLS, str(tokens.device))
+            long, weight_long, best_long = read(keys, memories.long, sharpness=sharp_long)
+            short, weight_short, best_short = read(keys, memories.short, sharpness=sharp_short, far=far)
+        else:
+            far = too_far(grid.height // 2, grid.width // 2, REACH_CELLS // 2, str(tokens.device))
+            long, weight_long, best_long = read_closely(keys, memories.long, grid, sharpness=sharp_long)
+            short, weight_short, best_short = read_closely(keys, memories.short, grid, sharpness=sharp_short, far=far)
         share = torch.sigmoid(weight_long - weight_short)[..., None]
         both = share * long + (1 - share) * short
         return torch.cat([both, long, short, best_long[..., None], best_short[..., None]], dim=-1), current
@@ -102,10 +108,50 @@ def read(query: Tensor, entry: Entry, *, sharpness: Tensor, far: Tensor | None =
     return voted, logits.logsumexp(dim=2), best.amax(dim=2)
 
 
+def read_closely(
+    query: Tensor, entry: Entry, grid: Grid, *, sharpness: Tensor, far: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`read`, from coarse to fine: of the ``CANDIDATES`` squares of four tokens that look most like a square.
+
+    Args:
+        grid: with an even number of tokens along both axes.
+        far: ``(N / 4, N / 4) bool``, of squares.
+    """
+    found = []
+    for row in range(len(query)):  # one sequence at a time: what is looked at closely is copied
+        own, keys, values = (_squares(x[row], grid) for x in (query, entry.keys, entry.values))
+        coarse = F.normalize(own.mean(dim=1), dim=1) @ F.normalize(keys.mean(dim=1), dim=1).T
+        if far is not None:
+            coarse = coarse.masked_fill(far, -2.0)
+        likeness, chosen = coarse.topk(min(CANDIDATES, coarse.shape[1]), dim=1, sorted=False)
+        cosines = own @ keys[chosen].flatten(1, 2).transpose(1, 2)  # (N / 4, 4, 4 * CANDIDATES)
+        cosines = cosines.masked_fill((likeness == -2.0).repeat_interleave(4, dim=1)[:, None], -2.0)
+        best, place = cosines.topk(min(TOP_K, cosines.shape[2]), dim=2, sorted=False)
+        logits = sharpness * best
+        votes = torch.zeros_like(cosines).scatter_(2, place, logits.softmax(dim=2))
+        voted = votes @ values[chosen].flatten(1, 2)
+        answers = (voted, logits.logsumexp(dim=2)[..., None], best.amax(dim=2)[..., None])
+        found.append(tuple(_tokens(answer, grid) for answer in answers))
+    voted, weight, best = (torch.stack(parts) for parts in zip(*found, strict=True))
+    return voted, weight[..., 0], best[..., 0]
+
+
+def _squares(tokens: Tensor, grid: Grid) -> Tensor:
+    """``(frames * N, C)`` tokens as ``(frames * N / 4, 4, C)``, in squares of two by two."""
+    squares = tokens.view(-1, grid.height // 2, 2, grid.width // 2, 2, tokens.shape[1]).transpose(2, 3)
+    return squares.reshape(-1, 4, tokens.shape[1])
+
+
+def _tokens(squares: Tensor, grid: Grid) -> Tensor:
+    """Undoes :func:`_squares`."""
+    tokens = squares.view(-1, grid.height // 2, grid.width // 2, 2, 2, squares.shape[2]).transpose(2, 3)
+    return tokens.reshape(-1, squares.shape[2])
+
+
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
-def too_far(height: int, width: int, device: str) -> Tensor:
-    """``(N, N) bool``: pairs of tokens further apart than the reach, along either axis."""
+def too_far(height: int, width: int, reach: int, device: str) -> Tensor:
+    """``(N, N) bool``: pairs of places further apart than the reach, along either axis."""
     y, x = (torch.arange(n, device=device) for n in (height, width))
-    down, right = ((a[:, None] - a).abs() > REACH_CELLS for a in (y, x))
+    down, right = ((a[:, None] - a).abs() > reach for a in (y, x))
     return (down[:, None, :, None] | right[None, :, None, :]).flatten(2).flatten(0, 1)
