@@ -6,8 +6,8 @@ import base64
 import copy
 import io
 import pickle
-import tracemalloc
 import re
+import tracemalloc
 from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree

@@ -51,3 +51,10 @@ def test_the_tables_of_the_paper_are_what_was_measured() -> None:
     measured = [row for row in stored["rows"] if "not run" not in row]
     assert measured and all(row["data"] == "library clips" for row in measured)
     assert all(row["worse clips"] <= row["clips"] for row in measured if row["policy"])
+
+
+def test_the_tables_of_the_propagators_are_what_was_measured() -> None:
+    stored = json.loads((ROOT / "benchmarks/results/carried.json").read_text(encoding="utf-8"))
+    page = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    assert all(table in page for table in runpy.run_path(str(ROOT / "benchmarks/carried.py"))["tables"](stored))
+    assert all(row["worse clips"] <= row["clips"] for row in stored["study"])

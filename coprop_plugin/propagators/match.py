@@ -7,7 +7,6 @@ the features of EfficientNet-lite0 instead of learned ones.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,8 +20,8 @@ from ..structures import Clip
 from .base import PropagationTask, Propagator, both_ways
 
 if TYPE_CHECKING:
-    from .features import Cells, FrameCells
-    from .matching import Key
+    from .features import FrameCells
+    from .match_stream import MatchStream
 
 
 @part(
@@ -101,72 +100,14 @@ class Match(Propagator):
 
     def stream(self, frame: np.ndarray, mask: np.ndarray) -> MatchStream:
         """Begin at an anchor frame ``(H, W, 3) uint8`` with its mask; then call ``step(frame)`` for each next frame."""
+        from .match_stream import MatchStream
+
         return MatchStream(self, self.features.of_frame(frame), mask)
 
     def _follow(self, clip: Clip, task: PropagationTask, frames: range) -> Iterator[tuple[int, np.ndarray]]:
         """``(t, (K+1, H, W))`` of the frames on one side of the anchor, away from it."""
+        from .match_stream import MatchStream
+
         stream = MatchStream(self, self.features(clip, task.anchor), task.mask)
         for t in frames:
             yield t, stream.carried(self.features(clip, t), clip.frames[t])
-
-
-class MatchStream:
-    """One segment from its anchor on; the masks are those that the whole-clip call gives.
-
-    Made by :meth:`Match.stream`. It holds the anchor and ``recent_frames`` frames, however long the segment is.
-
-    Args:
-        match: gives the options.
-        cells: of the anchor frame.
-        mask: ``(K+1, H, W) float32`` of the anchor frame.
-    """
-
-    def __init__(self, match: Match, cells: Cells, mask: np.ndarray) -> None:
-        import torch
-
-        from .matching import Key, labels_of
-
-        self._match, self._size = match, mask.shape[1:]
-        labels = labels_of(torch.from_numpy(np.array(mask, np.float32)), cells.grid)
-        self._anchor = Key(cells, labels.to(cells.deep))
-        self._recent: deque[Key] = deque(maxlen=match.recent_frames)
-
-    def step(self, frame: np.ndarray) -> np.ndarray:
-        """``(K+1, H, W) float32``: the probabilities of the next frame, at the anchor mask's size.
-
-        Args:
-            frame: ``(H, W, 3) uint8``, of the anchor frame's shape.
-
-        Raises:
-            CoPropError: a frame of another shape.
-        """
-        return self.carried(self._match.features.of_frame(frame), frame)
-
-    def carried(self, cells: Cells, frame: np.ndarray) -> np.ndarray:
-        """As :meth:`step`, of a frame whose features are known."""
-        from .features import from_quarters
-        from .matching import Key, best_matches, edge_refined
-
-        match = self._match
-        if cells.grid != self._anchor.cells.grid:
-            raise CoPropError(
-                f"this frame has {cells.grid} cells, the anchor {self._anchor.cells.grid}: all frames of a segment have "
-                "one shape. Resize the frame, or begin a new stream."
-            )
-        labels = best_matches(
-            cells,
-            self._anchor,
-            self._recent,
-            radius_cells=match.radius_cells,
-            candidates=match.candidates,
-            top_k=match.top_k,
-            temperature=match.temperature,
-        )
-        self._recent.append(Key(cells, labels))
-        return edge_refined(from_quarters(labels, cells.grid), frame, size=self._size, radius_px=match.refine_px)
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes that the stream remembers; bounded by ``recent_frames``."""
-        keys = [self._anchor, *self._recent]
-        return sum(key.cells.deep.nbytes + key.cells.fine.nbytes + key.labels.nbytes for key in keys)
