@@ -20,7 +20,7 @@ from ..structures import Clip
 from .base import PropagationTask, Propagator, both_ways
 
 if TYPE_CHECKING:
-    from .features import FrameCells
+    from .features import Cells, FrameCells
     from .match_stream import MatchStream
 
 
@@ -100,14 +100,23 @@ class Match(Propagator):
 
     def stream(self, frame: np.ndarray, mask: np.ndarray) -> MatchStream:
         """Begin at an anchor frame ``(H, W, 3) uint8`` with its mask; then call ``step(frame)`` for each next frame."""
-        from .match_stream import MatchStream
-
-        return MatchStream(self, self.features.of_frame(frame), mask)
+        return self._stream(self.features.of_frame(frame), mask)
 
     def _follow(self, clip: Clip, task: PropagationTask, frames: range) -> Iterator[tuple[int, np.ndarray]]:
         """``(t, (K+1, H, W))`` of the frames on one side of the anchor, away from it."""
-        from .match_stream import MatchStream
-
-        stream = MatchStream(self, self.features(clip, task.anchor), task.mask)
+        stream = self._stream(self.features(clip, task.anchor), task.mask)
         for t in frames:
             yield t, stream.carried(self.features(clip, t), clip.frames[t])
+
+    def _stream(self, cells: Cells, mask: np.ndarray) -> MatchStream:
+        from .match_stream import MatchRule, MatchStream
+
+        rule = MatchRule(
+            recent_frames=self.recent_frames,
+            radius_cells=self.radius_cells,
+            candidates=self.candidates,
+            top_k=self.top_k,
+            temperature=self.temperature,
+            refine_px=self.refine_px,
+        )
+        return MatchStream(self.features, rule, cells=cells, mask=mask)
