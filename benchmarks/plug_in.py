@@ -1,13 +1,16 @@
-"""Stored results and tables of the plug-in study: ``python benchmarks/plug_in.py NAME=DIR…``.
+"""Stored results and tables of the plug-in study: ``python benchmarks/plug_in.py [--perfect] NAME=DIR…``.
 
 Each DIR is what ``coprop study plug-in … -o DIR`` wrote, NAME what its clips are called. Writes
-``benchmarks/results/plug_in.json`` and prints the tables of ``RESULTS_plug_in.md``.
+``benchmarks/results/plug_in.json``, the tables of ``RESULTS_plug_in.md`` and the sentence that the README and the results
+begin with. ``--perfect``: the studies are of perfect masks alone, of any generators.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,15 @@ from typing import Any
 from coprop_plugin.datasets.simulators import SIMULATORS
 from coprop_plugin.study.harm import wilson
 
-RESULTS = Path(__file__).resolve().parent / "results" / "plug_in.json"
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "plug_in.json"
+PAGE = HERE / "RESULTS_plug_in.md"
+HEADLINE = re.compile(r"On \d+\s+held-out\s+clips\s+\(made.*?with\s+true\s+control\s+points\.(?=\s)", re.DOTALL)
 NAMES = list(SIMULATORS)
 UNMODELLED = frozenset(NAMES[NAMES.index("drop_touching") :])
 EACH = ("lag:1", "lag:2", "linger:1", "early:1", "flicker:1", "perfect", "leak:1", "ignore_sound:1")
 GENERATORS = ("truth", "boundary", "changepoint")
+STUDIES = ("perfect", "sets")
 
 
 def compact(name: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -133,30 +140,80 @@ def headline(sets: list[dict[str, Any]]) -> str:
 
 def written(stored: dict[str, Any]) -> str:
     """The stored results as JSON, a row a line."""
-    told = {key: value for key, value in stored.items() if key != "sets"}
-    sets = [
-        f"  {json.dumps({k: v for k, v in one.items() if k != 'rows'})[:-1]}, "
-        + '"rows": [\n'
-        + ",\n".join(f"   {json.dumps(row)}" for row in one["rows"])
-        + "\n  ]}"
-        for one in stored["sets"]
-    ]
-    return json.dumps(told)[:-1] + ',\n "sets": [\n' + ",\n".join(sets) + "\n ]\n}\n"
+    told = json.dumps({key: value for key, value in stored.items() if key not in STUDIES})[:-1]
+    for key in STUDIES:
+        sets = [
+            f"  {json.dumps({k: v for k, v in one.items() if k != 'rows'})[:-1]}, "
+            + '"rows": [\n'
+            + ",\n".join(f"   {json.dumps(row)}" for row in one["rows"])
+            + "\n  ]}"
+            for one in stored[key]
+        ]
+        told += f',\n "{key}": [\n' + ",\n".join(sets) + "\n ]"
+    return told + "\n}\n"
+
+
+def harmed(sets: Sequence[dict[str, Any]], generators: Sequence[str]) -> Iterator[str]:
+    """Every clip that lost more than a point."""
+    yield "| clip | base model | control points | M_J |"
+    yield "|---|---|---|---|"
+    for one in sets:
+        for row in one["rows"]:
+            for clip, change in row["harmed"] if row["control points"] in generators else ():
+                yield f"| {clip} | {row['base model']} | {row['control points']} | {change:+.1f} |"
+
+
+def perfect(sets: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Perfect masks, each generator: the change of alignment and of M_J over all sets, and in the worst of them."""
+    yield "| control points | clips | alignment | M_J | worst set | worse | worst clip |"
+    yield "|---|---|---|---|---|---|---|"
+    for generator in dict.fromkeys(row["control points"] for one in sets for row in one["rows"]):
+        p = pooled(sets, ["perfect"], generator)
+        rows = [row for one in sets for row in one["rows"] if row["control points"] == generator]
+        yield (
+            f"| `{generator}` | {p['clips']} | {p['after'] - p['before']:+.1f} | {p['change']:+.1f} | "
+            f"{min(row['M_J change'][0] for row in rows):+.1f} | {p['worse']} | {p['worst']:+.1f} |"
+        )
+
+
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """The tables of the page, by the name between whose marks each stands."""
+    sets = stored["sets"]
+    lines = {
+        "sets": by_set(sets),
+        "faults": table(sets, GENERATORS[:2]),
+        "harmed": harmed(sets, GENERATORS),
+        "perfect": perfect(stored["perfect"]),
+    }
+    return {name: "\n".join(of) for name, of in lines.items()}
+
+
+def put(page: str, name: str, text: str) -> str:
+    """The page with a table between its marks."""
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, found, rest = page.partition(start)
+    assert found and end in rest, name
+    return before + start + text + "\n" + rest[rest.index(end) :]
 
 
 def main(given: Sequence[str]) -> None:
-    sets = []
+    sets, key = [], "perfect" if "--perfect" in given else "sets"
     for text in given:
-        name, _, folder = text.partition("=")
-        sets.append(compact(name, json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))))
-    stored = json.loads(RESULTS.read_text(encoding="utf-8")) | {"sets": sets}
+        name, known, folder = text.partition("=")
+        if known:
+            sets.append(compact(name, json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))))
+    stored = json.loads(RESULTS.read_text(encoding="utf-8"))
+    stored[key] = sets or stored.get(key, [])
     RESULTS.write_text(written(stored), encoding="utf-8")
-    print(headline(sets) + "\n")
-    print("\n".join([*by_set(sets), "", *table(sets, GENERATORS[:2]), ""]))
-    for one in sets:
-        for row in one["rows"]:
-            for clip, change in row["harmed"]:
-                print(f"| {clip} | {row['base model']} | {row['control points']} | {change:+.1f} |")
+    page = PAGE.read_text(encoding="utf-8")
+    for name, text in tables(stored).items():
+        page = put(page, name, text)
+    PAGE.write_text(page, encoding="utf-8")
+    sentence = textwrap.fill(headline(stored["sets"]), 118, break_on_hyphens=False)
+    for path in (PAGE, HERE / "RESULTS.md", HERE.parent / "README.md"):
+        text, count = HEADLINE.subn(sentence, path.read_text(encoding="utf-8"))
+        assert count == 1, path
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

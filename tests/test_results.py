@@ -14,11 +14,20 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.parametrize("page", ["README.md", "benchmarks/RESULTS.md", "benchmarks/RESULTS_plug_in.md"])
 def test_the_headline_is_what_was_measured(page: str) -> None:
     text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
-    sets = json.loads((ROOT / "benchmarks/results/plug_in.json").read_text(encoding="utf-8"))["sets"]
+    stored = json.loads((ROOT / "benchmarks/results/plug_in.json").read_text(encoding="utf-8"))
+    sets = stored["sets"]
     assert all(one["part"] == "held-out" and one["masks"] == "binary" for one in sets)
     for one in sets:  # the counts that are told are those of the clips that are listed
         assert all(row["worse clips"] == len(row["harmed"]) for row in one["rows"])
-    assert runpy.run_path(str(ROOT / "benchmarks/plug_in.py"))["headline"](sets) in text
+    bench = runpy.run_path(str(ROOT / "benchmarks/plug_in.py"))
+    assert bench["headline"](sets) in text
+
+
+def test_the_tables_of_the_plug_in_are_what_was_measured() -> None:
+    stored = json.loads((ROOT / "benchmarks/results/plug_in.json").read_text(encoding="utf-8"))
+    page = (ROOT / "benchmarks/RESULTS_plug_in.md").read_text(encoding="utf-8")
+    for name, table in runpy.run_path(str(ROOT / "benchmarks/plug_in.py"))["tables"](stored).items():
+        assert f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in page
 
 
 def test_the_table_of_control_points_is_what_was_measured() -> None:
