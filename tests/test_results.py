@@ -30,6 +30,16 @@ def test_the_tables_of_the_plug_in_are_what_was_measured() -> None:
         assert f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in page
 
 
+def test_the_tables_of_evidence_are_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    stored = json.loads((ROOT / "benchmarks/results/plug_in.json").read_text(encoding="utf-8"))["evidence"]
+    page = (ROOT / "benchmarks/RESULTS_plug_in.md").read_text(encoding="utf-8")
+    bench = runpy.run_path(str(ROOT / "benchmarks/evidence.py"))
+    assert stored.keys() == bench["FAULTS"].keys()
+    for name, rows in stored.items():
+        assert f"<!-- evidence: {name} -->\n{bench['table'](rows)}\n<!-- end of evidence: {name} -->" in page
+
+
 def test_the_table_of_control_points_is_what_was_measured() -> None:
     rows = json.loads((ROOT / "benchmarks/results/control_points.json").read_text(encoding="utf-8"))
     table = runpy.run_path(str(ROOT / "benchmarks/control_points.py"))["table"]
