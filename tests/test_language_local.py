@@ -141,7 +141,7 @@ def test_rcpg_runs_end_to_end_from_the_command_line(
 def test_free_decoding_of_random_weights_ends_in_the_fallback(folders: dict[str, Path]) -> None:
     generator = RCPG(model=folders["qwen2_audio"], decoding="free", variant="one_step", cache="off", max_new_tokens=4)
     points = generator(clip_of_sound(Sound(tone(5), 16000)))
-    assert points.origin.fallback == "changepoint" and points.origin.repairs[-1].startswith("no list: ")
+    assert points.origin.fallback == "boundary" and points.origin.repairs[-1].startswith("no list: ")
 
 
 def test_clips_longer_than_the_models_window_are_windowed(folders: dict[str, Path]) -> None:

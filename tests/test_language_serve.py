@@ -79,4 +79,4 @@ def test_rcpg_over_http_ends_in_valid_control_points(served: tuple[str, Path]) -
     points = generator(clip_of_sound(Sound(tone(5), 16000)))
     assert len(points) == 5 and points.flags[0]
     # Random weights write no list, and this server constrains nothing: the way to the fallback is told.
-    assert points.origin.fallback == "changepoint" and points.origin.repairs[-1].startswith("no list: ")
+    assert points.origin.fallback == "boundary" and points.origin.repairs[-1].startswith("no list: ")

@@ -216,7 +216,7 @@ def test_malformed_answers_end_in_the_fallback_end_to_end(name: str) -> None:
     clip = clip_of_sound(Sound(AUDIO, 16000), clip_id="query")
     with serving(lambda body, n: reply) as server:
         points = RCPG(server=server.url, variant="one_step", cache="off", retries=0, timeout_s=5.0)(clip)
-    assert points.origin.fallback == "changepoint" and why in points.origin.repairs[-1]
+    assert points.origin.fallback == "boundary" and why in points.origin.repairs[-1]
     # Asked twice; a server that answers freely is tried with each kind of constraint once.
     assert len(server.chats) == (4 if reply.status == 200 and name not in ("cut connection", "10 MB") else 2)
     assert len(points) == 5

@@ -185,5 +185,5 @@ def test_refine_prints_who_stood_in_and_the_report_says_it(tmp_path, capsys) -> 
             generator
         )
     printed = capsys.readouterr().out
-    assert "changepoint stood in for rcpg" in printed.replace("\n", " ")
-    assert "changepoint stood in for rcpg" in (tmp_path / "out/report.html").read_text()
+    assert "boundary stood in for rcpg" in printed.replace("\n", " ")
+    assert "boundary stood in for rcpg" in (tmp_path / "out/report.html").read_text()

@@ -155,7 +155,7 @@ def test_a_model_that_fails_in_the_first_round_is_not_asked_further() -> None:
 
     model = Down()
     points = rcpg(model)(sound_clip())
-    assert model.asked == 1 and points.origin.fallback == "changepoint"
+    assert model.asked == 1 and points.origin.fallback == "boundary"
     assert points.origin.repairs == ("no list: no answer in time",) and points.categories is None
 
 
@@ -182,7 +182,7 @@ def test_agreement_is_the_majority_of_samples_and_its_share() -> None:
     assert np.allclose(points.confidence, [1, 2 / 3, 1, 1, 2 / 3])
     assert [request.seed for request in model.requests] == [None, None, 0, 1, 2, 3]
     half = rcpg(Scripted(lambda request: lists[2 if request.seed % 2 else 0]), agreement=4)(sound_clip())
-    assert half.origin.fallback == "changepoint"
+    assert half.origin.fallback == "boundary"
 
 
 @settings(max_examples=200, deadline=None)
@@ -236,7 +236,7 @@ def test_several_clips_are_asked_together_as_one_by_one() -> None:
     together = rcpg(Scripted(mark)).many(clips)
     single = [rcpg(Scripted(mark))(clip) for clip in clips]
     assert [p.to_json() for p in together] == [p.to_json() for p in single]
-    assert {p.origin.fallback for p in together} == {None, "changepoint"}
+    assert {p.origin.fallback for p in together} == {None, "boundary"}
     twice = rcpg(Scripted(mark)).many([clips[0], clips[0]])
     assert twice[0].to_json() == twice[1].to_json() == single[0].to_json()
 

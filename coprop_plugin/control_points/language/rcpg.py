@@ -104,7 +104,7 @@ class RCPG(ControlPointGenerator):
         decoding: Literal["constrained", "free"] = "constrained",
         window_s: int | None = None,
         overlap_s: int = 6,
-        fallback: Any = "changepoint",
+        fallback: Any = "boundary",
         cache: str | Path = "default",
         **options: Any,
     ) -> None:
