@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.optimize import minimize
 
+from coprop_plugin.audio.level import level_of
 from coprop_plugin.control_points.boundary import Boundary, window_silence
 from coprop_plugin.control_points.silence import Weights, silence_terms
 from coprop_plugin.datasets.objects.clips import make_object_sound
@@ -27,8 +28,9 @@ def rows(generator: Boundary, clip: Clip, silent: np.ndarray) -> tuple[np.ndarra
     called = np.zeros(len(silent), bool)
     for segment in generator(clip).segments():
         called[segment.start : segment.stop] = bool(segment.silent)
-    logits = window_silence(generator.hear(clip.sound, clip.time_base.duration_s), clip.time_base)
-    return silence_terms(clip.sound, clip.time_base, called, logits), silent
+    heard, gain_db = generator.hear(clip.sound, clip.time_base.duration_s), level_of(clip.sound).gain_db
+    logits, levels_db = window_silence(heard, clip.time_base), heard.cells_dbfs + gain_db
+    return silence_terms(clip.sound, clip.time_base, called, logits, levels_db=levels_db), silent
 
 
 def mixtures(library: Library, split: str, seeds: range) -> Iterator[tuple[Clip, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,15 @@ from hypothesis import given, settings, strategies as st
 from coprop_plugin.cli.main import main
 from coprop_plugin.control_points import boundary
 from coprop_plugin.control_points.boundary import WEIGHTS, Boundary, Heard, change_peaks, window_chances
-from coprop_plugin.control_points.boundary_net import FRAMES_PER_S, BoundaryNet, contrasts, mel_frames, pooled
+from coprop_plugin.control_points.boundary_net import (
+    FRAMES_PER_S,
+    NUM_BANDS,
+    BoundaryNet,
+    contrasts,
+    heard_frames,
+    pooled,
+    tone_contrasts,
+)
 from coprop_plugin.control_points.sound_only import clip_of_sound
 from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.errors import CoPropError
@@ -24,14 +33,15 @@ from coprop_plugin.study.clips import composed_clips, sound_clips
 from coprop_plugin.study.points import agreement
 from coprop_plugin.training.boundary import (
     BoundaryTraining,
+    beside_loss,
+    best_threshold,
     calibration_error,
     change_losses,
     fitted_calibration,
-    in_noise,
-    recoloured,
-    spliced,
 )
 from coprop_plugin.training.boundary_data import HeardSet, open_heard, states_of
+from coprop_plugin.training.boundary_ear import HeardTwice, fit_ear
+from coprop_plugin.training.boundary_varied import Tracks, mixture, recorded, spliced
 from coprop_plugin.training.loop import train
 from coprop_plugin.training.schedule import Schedule
 
@@ -103,7 +113,7 @@ def test_stretches_equal_the_whole(ear: Boundary, monkeypatch: pytest.MonkeyPatc
 def test_the_context_of_a_stretch_is_all_that_the_network_sees() -> None:
     torch.manual_seed(0)
     net = BoundaryNet().eval()
-    mel = torch.randn(1, 400, 40).mul(10).sub(30).requires_grad_()
+    mel = torch.randn(1, 400, NUM_BANDS).mul(10).sub(30).requires_grad_()
     net(mel)[0, 200].sum().backward()
     assert mel.grad is not None
     slope = mel.grad[0].abs().sum(dim=1).numpy()
@@ -115,6 +125,8 @@ def test_contrasts_are_nothing_where_nothing_changes() -> None:
     steady = torch.full((1, 100, 40), -20.0)
     found = contrasts(steady)[..., 41:]
     assert found.abs().max() < 1e-4
+    tones = torch.full((1, 100, 66), -20.0)
+    assert tone_contrasts(tones)[..., 66:].abs().max() < 1e-4
     steady[:, 50:] = -40
     assert contrasts(steady)[0, 50, 41:].max() > 0.5 and contrasts(steady)[0, 0, 41:].abs().max() < 1e-4
 
@@ -169,15 +181,17 @@ def test_bad_options_are_told(tmp_path: Path) -> None:
 
 
 class Toys:
-    """A tone that another one follows somewhere, as features."""
+    """A tone that another one follows somewhere, as tracks."""
 
     num_items = 8
 
-    def item(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        mel = np.full((200, 40), -60, np.float32)
+    def tracks(self, index: int) -> Tracks:
+        levels = np.full((3, 200, NUM_BANDS), -90, np.float32)
         at = 60 + 10 * index
-        mel[:at, 5:15], mel[at:, 25:35] = -10, -10
-        return mel, np.where(np.arange(200) < at, 1, 2).astype(np.uint8)
+        levels[0, :at, 5:15], levels[1, at:, 25:35], levels[2] = -10, -10, -60
+        states = np.zeros((3, 200), np.uint8)
+        states[0, :at], states[1, at:] = 1, 2
+        return Tracks(levels, states)
 
 
 def test_training_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
@@ -203,18 +217,42 @@ def test_losses_ask_whether_the_ends_of_windows_differ() -> None:
         assert all(loss > 1e-2 for loss in change_losses(wrong, states, offset).values())
 
 
+def test_what_is_asked_beside() -> None:
+    """How many sound, who joins and who leaves: sure and right costs nothing, anything else does."""
+    states = torch.ones(1, 200, dtype=torch.uint8)
+    states[:, 100:] = 3
+    sure = torch.full((1, 200, 6), -20.0)
+    sure[:, :100, 1], sure[:, 100:, 2], sure[:, 100, 4] = 20, 20, 20
+    assert beside_loss(sure, states, 3) < 1e-6
+    for wrong in (sure.roll(50, dims=1), sure[..., [0, 1, 2, 3, 5, 4]], sure.roll(1, dims=2)):
+        assert beside_loss(wrong, states, 3) > 1e-2
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000))
 def test_what_training_varies_keeps_its_form(seed: int) -> None:
-    mel = np.stack([Toys().item(i)[0] for i in range(4)])
-    states = np.stack([Toys().item(i)[1] for i in range(4)])
-    rng = np.random.default_rng(seed)
-    varied, sets = spliced(recoloured(mel, rng), states, rng)
-    noisy = in_noise(varied, rng)
-    assert noisy.shape == mel.shape and np.isfinite(noisy).all() and noisy.dtype == np.float32
+    rng, toys = np.random.default_rng(seed), Toys()
+    pairs = [mixture(toys.tracks(i), lambda: toys.tracks(int(rng.integers(8))), rng) for i in range(4)]
+    heard, states = np.stack([heard for heard, _ in pairs]), np.stack([told for _, told in pairs])
+    varied, sets = spliced(heard, states, rng)
+    noisy = recorded(varied, rng)
+    assert noisy.shape == (4, 200, NUM_BANDS) and np.isfinite(noisy).all() and noisy.dtype == np.float32
+    assert noisy.min() >= -70 and states.max() < 16
     for before, after in zip(states, sets, strict=True):
         cut = np.flatnonzero(after != before)
-        assert not len(cut) or ((after[cut[0] :] >> 4) > 0).all()
+        assert not len(cut) or (after[cut[0] :] & 15 == 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_a_mixture_is_heard_where_its_sources_are(seed: int) -> None:
+    """Of tracks that stand far above the noise, a frame is loud exactly where its state has a source."""
+    rng, toys = np.random.default_rng(seed), Toys()
+    heard, states = mixture(toys.tracks(3), lambda: toys.tracks(5), rng)
+    loud = heard[:, :40].max(axis=1)
+    if (states > 0).any() and (states == 0).any():
+        assert loud[states > 0].min() > loud[states == 0].max()
+    assert -12 < heard[:, :40].max() < 12
 
 
 def test_calibration() -> None:
@@ -227,6 +265,33 @@ def test_calibration() -> None:
     assert scale == pytest.approx(2, abs=0.1) and shift == pytest.approx(1, abs=0.1)
 
 
+def test_the_best_threshold() -> None:
+    chances, happened = np.array([0.1, 0.2, 0.35, 0.6, 0.9]), np.array([0, 0, 1, 1, 1])
+    threshold, f1 = best_threshold(chances, happened)
+    assert 0.2 <= threshold < 0.35 and f1 == 1
+    assert best_threshold(chances, np.array([0, 1, 0, 0, 1]))[1] == pytest.approx(2 / 3)
+
+
+def test_an_ear_is_fitted_alone_and_the_same_every_time() -> None:
+    torch.manual_seed(1)
+    states = torch.ones(60, 200, dtype=torch.uint8)
+    contrasts = torch.randn(60, 200, 9) * 0.1
+    for i, at in enumerate(torch.randint(40, 160, (60,)).tolist()):
+        states[i, at:] = 2
+        contrasts[i, at - 3 : at + 3] += 2
+    heard, fitted = HeardTwice(torch.full((60, 200), -4.0), contrasts, states), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        net = BoundaryNet()
+        first = net.first.weight.clone()
+        fit_ear(net, heard)
+        assert torch.equal(net.first.weight, first)
+        logits, changed = heard.second_logits(net)
+        fitted.append(logits)
+        assert logits[changed > 0].mean() > logits[changed == 0].mean() + 2
+    assert torch.equal(*fitted)
+
+
 def test_states_of_sources() -> None:
     states = states_of([np.array([[0.0, 1.0]]), np.array([[0.5, 2.0], [3.0, 4.0]])], 100)
     assert states[[0, 15, 30, 50, 70, 90]].tolist() == [1, 3, 2, 0, 2, 0]
@@ -235,9 +300,11 @@ def test_states_of_sources() -> None:
 def test_sets_of_clips(tmp_path: Path) -> None:
     source = open_heard(["synth:moc:3-5", "synth:moc:9-9"])
     assert source.num_items == 4
-    mel, states = source.item(3)
+    heard, states = source.item(3)
     again, _ = HeardSet(made_clips("synth:moc:9-9")).item(0)
-    assert mel.shape == (200, 40) and len(np.unique(states)) > 2 and np.array_equal(mel, again)
+    assert heard.shape == (200, NUM_BANDS) and len(np.unique(states)) > 2 and np.array_equal(heard, again)
+    tracks = source.tracks(3)
+    assert tracks.decibels.shape == (2, 200, NUM_BANDS) and np.array_equal(tracks.states[0], states)
     with pytest.raises(CoPropError, match="made clips are named"):
         open_heard(["synth:moc"])
 
@@ -246,16 +313,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     flags = ["--data", "synth:moc:0-3", "--steps", "2", "--batch", "2", "--json", "-o", str(tmp_path)]
     assert main(["train", "control-points", *flags]) == 0
     assert '"finished": true' in capsys.readouterr().out
+    assert main(["train", "control-points", *flags, "--calibrate", "synth:moc:4-7"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert 0 < told["validation"]["threshold"] < 1 and 0 <= told["validation"]["calibration_error"] <= 1
     made = Boundary(weights=tmp_path / "weights.safetensors", threshold=0.5)
     assert len(made(sounds.clip([("low", 3)]))) == 3
 
 
 def test_frames_are_the_mean_power_above_the_loudest() -> None:
     sound = sounds.sound([("low", 2)])
-    mel = mel_frames(sound, start=0, stop=40, loudest_dbfs=-20)
+    mel = heard_frames(sound, start=0, stop=40, loudest_dbfs=-20)
     louder = replace(sound, samples=sound.samples * np.float32(2))
-    assert np.allclose(mel_frames(louder, start=0, stop=40, loudest_dbfs=-20 + 20 * np.log10(2)), mel, atol=0.01)
-    assert np.allclose(mel_frames(sound, start=10, stop=20, loudest_dbfs=-20), mel[10:20])
+    assert np.allclose(heard_frames(louder, start=0, stop=40, loudest_dbfs=-20 + 20 * np.log10(2)), mel, atol=0.01)
+    assert np.allclose(heard_frames(sound, start=10, stop=20, loudest_dbfs=-20), mel[10:20])
 
 
 def test_what_follows_the_windows_is_not_answered_for(ear: Boundary) -> None:

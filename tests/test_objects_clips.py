@@ -13,7 +13,7 @@ from objects_library import CLASSES, SPLITS, digest, tiny_library
 
 from coprop_plugin.datasets.avsbench import open_dataset
 from coprop_plugin.datasets.made import made_clips
-from coprop_plugin.datasets.objects.clips import make_object_clip, make_object_sound
+from coprop_plugin.datasets.objects.clips import Variety, make_object_clip, make_object_sound, make_object_tracks
 from coprop_plugin.datasets.objects.library import Library
 from coprop_plugin.datasets.objects.recordings import active_stretches
 from coprop_plugin.datasets.schedule import KINDS
@@ -129,6 +129,18 @@ def test_more_variety_is_another_sound_with_its_own_truth(library: Library) -> N
     assert 0.25 < level < 4 and np.abs(wide.sound.samples).max() <= 1
     with pytest.raises(CoPropError, match="unknown variety"):
         make_object_sound(library, 0, split="train", variety="some")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("variety", ["usual", "wide"])
+def test_tracks_add_up_to_the_sound(library: Library, variety: Variety) -> None:
+    for seed in range(4):
+        heard = make_object_sound(library, seed, split="train", variety=variety)
+        tracks, turns_s = make_object_tracks(library, seed, split="train", variety=variety)
+        assert len(tracks) == len(heard.sources) + 1
+        assert all(np.array_equal(a, s.intervals_s) for a, s in zip(turns_s, heard.sources, strict=True))
+        whole, sound = tracks.sum(axis=0), heard.sound.samples
+        turned_down = min(1.0, 0.98 / np.abs(whole).max())
+        assert np.abs(whole * turned_down - sound).max() < 1e-4
 
 
 def test_truth_is_what_the_recordings_do(library: Library) -> None:

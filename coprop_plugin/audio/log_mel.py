@@ -49,23 +49,34 @@ def log_mel(sound: Sound, *, start: int = 0, stop: int | None = None, gain_db: f
 
 def _rows(sound: Sound, start: int, stop: int, gain_db: float) -> np.ndarray:
     window, bank = _window_and_bank(sound.rate_hz)
+    bands = band_powers(sound, window, bank, range(start, stop), hops_per_s=HOPS_PER_S)
+    decibels = 10 * np.log10(np.maximum(bands, np.finfo(np.float32).tiny)) + np.float32(gain_db)
+    return np.maximum(decibels, np.float32(FLOOR_DB))
+
+
+def band_powers(sound: Sound, window: np.ndarray, bank: csr_array, hops: range, *, hops_per_s: int) -> np.ndarray:
+    """``(len(hops), B) float32``: the power in the bands of a bank (of the first lines of a spectrum) around each hop's middle; zeros beyond the sound.
+
+    Raises:
+        CoPropError: samples that are not finite.
+    """
     # Whole numbers: 22050 Hz has 220.5 samples a hop, and a rounded hop would drift over an hour.
-    centres = (2 * np.arange(start, stop, dtype=np.int64) + 1) * sound.rate_hz // (2 * HOPS_PER_S)
+    centres = (2 * np.arange(hops.start, hops.stop, dtype=np.int64) + 1) * sound.rate_hz // (2 * hops_per_s)
     firsts = centres - len(window) // 2
     begin, end = int(firsts[0]), int(firsts[-1]) + len(window)
     piece = np.asarray(sound.samples[max(0, begin) : max(0, end)], np.float32)
     before = min(max(0, -begin), end - begin)
     piece = np.pad(piece, (before, end - begin - before - len(piece)))
     framed = np.lib.stride_tricks.sliding_window_view(piece, len(window))[firsts - begin]
-    spectrum = rfft(framed * window)
+    spectrum = rfft(framed * window)[:, : bank.shape[1]]
     power = spectrum.real**2 + spectrum.imag**2
     bands = np.ascontiguousarray((bank @ power.T).T)
     if not np.isfinite(bands).all():
         raise CoPropError(
-            f"the sound holds NaN or infinite samples between {start * HOP_S:.2f} and {stop * HOP_S:.2f} s."
+            f"the sound holds NaN or infinite samples between {hops.start / hops_per_s:.2f} and "
+            f"{hops.stop / hops_per_s:.2f} s."
         )
-    decibels = 10 * np.log10(np.maximum(bands, np.finfo(np.float32).tiny)) + np.float32(gain_db)
-    return np.maximum(decibels, np.float32(FLOOR_DB))
+    return bands
 
 
 @lru_cache(maxsize=8)
@@ -74,13 +85,32 @@ def _window_and_bank(rate_hz: int) -> tuple[np.ndarray, csr_array]:
     high_hz = min(HIGH_HZ, rate_hz / 2)
     if high_hz < 8 * LOW_HZ:
         raise CoPropError(f"log-mel features need sound of at least {16 * LOW_HZ:.0f} Hz, got {rate_hz} Hz.")
-    length = next_fast_len(int(np.ceil(WINDOW_S * rate_hz)), real=True)
-    window = np.hanning(length + 1)[:-1]
-    window *= np.sqrt(2 / (length * (window**2).sum()))  # one-sided: each bin stands for its mirror image as well
+    window = power_window(WINDOW_S, rate_hz)
+    length = len(window)
     points_mel = np.linspace(_mel(LOW_HZ), _mel(high_hz), NUM_MELS + 2)
     bins = (_mel(np.fft.rfftfreq(length, 1 / rate_hz)) - points_mel[0]) / (points_mel[1] - points_mel[0])
     triangles = np.maximum(0, 1 - np.abs(bins - np.arange(1, NUM_MELS + 1)[:, None]))
-    return window.astype(np.float32), csr_array(triangles.astype(np.float32))
+    return window, used_bank(triangles)
+
+
+def centres_hz(high_hz: float = HIGH_HZ) -> np.ndarray:
+    """``(NUM_MELS,)``: of the bands."""
+    points_mel = np.linspace(_mel(LOW_HZ), _mel(high_hz), NUM_MELS + 2)
+    return np.asarray(700 * (10 ** (points_mel[1:-1] / 2595) - 1))
+
+
+def power_window(window_s: float, rate_hz: int) -> np.ndarray:
+    """``(n,) float32`` Hann window of at least so long, whose squares sum to the scale of a power."""
+    length = next_fast_len(int(np.ceil(window_s * rate_hz)), real=True)
+    window = np.hanning(length + 1)[:-1]
+    window *= np.sqrt(2 / (length * (window**2).sum()))  # one-sided: each bin stands for its mirror image as well
+    return window.astype(np.float32)
+
+
+def used_bank(bands: np.ndarray) -> csr_array:
+    """``(B, n) float32``: bands over the lines of a spectrum, as far as the last line that is in any."""
+    used = np.flatnonzero(bands.any(axis=0))
+    return csr_array(bands[:, : used[-1] + 1 if len(used) else 1].astype(np.float32))
 
 
 def _mel(frequency_hz: np.ndarray | float) -> np.ndarray:

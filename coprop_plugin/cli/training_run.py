@@ -81,11 +81,15 @@ def run_training(
     return train(make(), args.out, schedule=schedule, budget_s=budget_s, on_step=show), schedule
 
 
-def tell(outcome: Trained, schedule: Schedule, *, as_json: bool) -> None:
-    """Where the weights lie, and whether the same command goes on."""
-    told = {"steps": outcome.step, "finished": outcome.finished, "weights": str(Path(outcome.weights))}
+def tell(outcome: Trained, schedule: Schedule, *, as_json: bool, judged: Mapping[str, Any] | None = None) -> None:
+    """Where the weights lie, whether the same command goes on, and how good they are where that was asked."""
+    told = {"steps": outcome.step, "finished": outcome.finished, "weights": str(Path(outcome.weights))} | dict(
+        judged or {}
+    )
     if as_json:
         print(json.dumps(told, indent=2))
         return
     rest = "" if outcome.finished else f" of {schedule.steps}; the same command goes on"
     say(f"{outcome.weights}: {outcome.step} steps{rest}")
+    for name, value in (judged or {}).items():
+        say(f"  {name}: {value}")

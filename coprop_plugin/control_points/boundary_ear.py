@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..structures import Sound
 from .boundary_taps import taps
+
+if TYPE_CHECKING:
+    from ..audio.yamnet import YamNet
 
 HOP_S = 0.48  # between YAMNet's patches
 SPANS_S = (1.0, 2.0, 3.0)  # compared before and after a frame
@@ -33,6 +39,14 @@ class BoundaryEar(nn.Module):
     def forward(self, logits: Tensor, contrasts: Tensor) -> Tensor:
         told = torch.cat([logits[..., None] / 4, (contrasts - self.mean) / self.spread], dim=-1)
         return self.scale * logits + self.last(taps(torch.relu(self.first(told)), STEP_FRAMES))[..., 0]
+
+
+def heard_contrasts(yamnet: YamNet, sound: Sound, *, first: int, last: int, frames_per_s: int) -> np.ndarray:
+    """``(last - first, NUM_CONTRASTS) float32``: :func:`embedding_contrasts` of the frames ``[first, last)`` of a sound."""
+    patches = range(int(first / frames_per_s / HOP_S), int(np.ceil(last / frames_per_s / HOP_S)))
+    tags, embeddings = yamnet.listen(sound, start=patches.start, stop=patches.stop, hop_s=HOP_S)
+    centres_s = (np.array(patches) + 0.5) * HOP_S
+    return embedding_contrasts(tags, embeddings, centres_s, np.arange(first, last) / frames_per_s)
 
 
 def embedding_contrasts(

@@ -46,24 +46,31 @@ class Weights:
 FITTED = Weights()
 # Of ``boundary``, with its own segments and logits (``benchmarks/fit_silence.py``): 160 mixtures of the library's
 # training part (seeds 5000 to 5079, moc and ms3) and 60 synthetic clips (seeds 0 to 29 of both kinds). On 80 mixtures of
-# the validation part, of the frames with more than 0.9 a share of 0.96 are silent, and 0.88 of the silent ones are among
-# them (0.98 and 0.75 with the weights above).
+# the validation part, of the frames with more than 0.9 a share of 0.97 are silent, and 0.87 of the silent ones are among
+# them.
 FITTED_BOUNDARY = Weights(
-    bias=-0.894, below_source=0.629, above_floor=-0.735, called_silent=2.577, range=0.696, network=0.66
+    bias=-0.565, below_source=0.743, above_floor=-0.881, called_silent=2.983, range=0.629, network=0.627
 )
 
 
 def with_silence(
-    points: ControlPoints, clip: Clip, *, weights: Weights = FITTED, logits: np.ndarray | None = None
+    points: ControlPoints,
+    clip: Clip,
+    *,
+    weights: Weights = FITTED,
+    logits: np.ndarray | None = None,
+    levels_db: np.ndarray | None = None,
 ) -> ControlPoints:
     """The control points with the probability of silence in every frame, from what their segments were called.
 
-    ``weights`` and ``logits`` as in :func:`silence_probability`.
+    ``weights``, ``logits`` and ``levels_db`` as in :func:`silence_probability`.
     """
     called = np.zeros(len(points), bool)
     for segment in points.segments():
         called[segment.start : segment.stop] = bool(segment.silent)
-    chances = silence_probability(clip.sound, clip.time_base, called, weights=weights, logits=logits)
+    chances = silence_probability(
+        clip.sound, clip.time_base, called, weights=weights, logits=logits, levels_db=levels_db
+    )
     return replace(points, silence=chances)
 
 
@@ -74,6 +81,7 @@ def silence_probability(
     *,
     weights: Weights = FITTED,
     logits: np.ndarray | None = None,
+    levels_db: np.ndarray | None = None,
 ) -> np.ndarray:
     """``(T,)`` in [0, 1]: how probably nothing sounds in each frame's window.
 
@@ -85,16 +93,23 @@ def silence_probability(
         called_silent: ``(T,) bool``, the segment of the frame is silent to the generator.
         weights: the fitted ones.
         logits: ``(T,)`` log odds of silence of each window by a network; none: 0.
+        levels_db: ``(n,)`` level of each cell (:mod:`.cells`), raised as the sound is, where it is known already.
     """
-    terms = silence_terms(sound, time_base, called_silent, logits)
+    terms = silence_terms(sound, time_base, called_silent, logits, levels_db=levels_db)
     return np.asarray(1 / (1 + np.exp(-(terms @ astuple(weights)))))
 
 
 def silence_terms(
-    sound: Sound, time_base: TimeBase, called_silent: np.ndarray, logits: np.ndarray | None = None
+    sound: Sound,
+    time_base: TimeBase,
+    called_silent: np.ndarray,
+    logits: np.ndarray | None = None,
+    *,
+    levels_db: np.ndarray | None = None,
 ) -> np.ndarray:
     """``(T, 6)``: what each of :class:`Weights` is multiplied with."""
-    levels_db = _cell_levels_db(sound, max(1, int(np.ceil(time_base.duration_s * CELLS_PER_S - 1e-6))))
+    if levels_db is None:
+        levels_db = _cell_levels_db(sound, max(1, int(np.ceil(time_base.duration_s * CELLS_PER_S - 1e-6))))
     source_db, floor_db = np.empty_like(levels_db), np.empty_like(levels_db)
     for start in range(0, len(levels_db), STRETCH_CELLS):
         stretch = slice(start, start + STRETCH_CELLS)

@@ -11,16 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..control_points.boundary_net import FRAMES_PER_S, LOWEST_DB, BoundaryNet, pooled
+from ..control_points.boundary_net import FRAMES_PER_S, BoundaryNet, pooled
 from ..errors import CoPropError
 from ..weights.checkpoint import load_into
+from .boundary_varied import Tracks, mixture, recorded, spliced
 
 SCALES_FRAMES = {20: 1.0, 10: 0.5, 4: 0.3}  # windows in which a change is asked for, and the weight of each
 SILENCE_WEIGHT = 0.4
+BESIDE_WEIGHT = 0.2  # of what is asked as well: how many sound, whether one joins, whether one leaves
+MOST_COUNTED = 3
 AVERAGED = 0.99  # of the mean over the steps, whose weights are published: how much of it a step keeps
-SPLICED_SHARE = 0.5
 WEIGHT_DECAY = 0.05
-_MOST_SOURCES = 4  # bits of one clip's states; a spliced clip's come above them
 
 
 class HeardSource(Protocol):
@@ -29,16 +30,27 @@ class HeardSource(Protocol):
     @property
     def num_items(self) -> int: ...
 
+    def tracks(self, index: int) -> Tracks:
+        """A sound in tracks; all are of one length."""
+        ...
+
+
+class HeardMixture(Protocol):
+    """Sounds as they are heard, to judge by."""
+
+    @property
+    def num_items(self) -> int: ...
+
     def item(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """``(T, NUM_MELS) float`` dB above the loudest moment, and ``(T,) uint8`` states: a bit for each source."""
+        """``(T, NUM_BANDS) float`` dB above the loudest moment, and ``(T,) uint8`` states: a bit for each source."""
         ...
 
 
 @dataclass(frozen=True)
 class HeardBatch:
-    """Sounds side by side: ``mel (B, T, NUM_MELS)``, ``states (B, T)``; ``str()`` names the items."""
+    """Sounds side by side: ``heard (B, T, NUM_BANDS)``, ``states (B, T)``; ``str()`` names the items."""
 
-    mel: Tensor
+    heard: Tensor
     states: Tensor
     items: tuple[int, ...]
     offset: int
@@ -48,7 +60,7 @@ class HeardBatch:
 
 
 class InTraining(nn.Module):
-    """The network, and the mean of its weights over the steps: calmer than the last step's."""
+    """The network, what it is asked beside its answers, and the mean of its weights over the steps: calmer than the last."""
 
     steps: Tensor
 
@@ -57,6 +69,9 @@ class InTraining(nn.Module):
         self.net, self.average = BoundaryNet(), BoundaryNet()
         with torch.no_grad():  # changes are rare, silence is rarer than sound
             self.net.last.bias.copy_(torch.tensor([-4.5, -1.5]))
+        self.beside = nn.Linear(self.net.last.in_features, MOST_COUNTED + 1 + 2)
+        with torch.no_grad():
+            self.beside.bias[-2:] = -4.5
         self.average.load_state_dict(self.net.state_dict())
         self.average.requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
@@ -102,25 +117,29 @@ class BoundaryTraining:
         self.num_items, self._source, self._record = source.num_items, source, dict(record or {})
 
     def groups(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.nets.net.parameters()), "weight_decay": WEIGHT_DECAY}]
+        trained = [*self.nets.net.parameters(), *self.nets.beside.parameters()]
+        return [{"params": trained, "weight_decay": WEIGHT_DECAY}]
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> HeardBatch:
-        pairs = [self._source.item(item) for item in items]
-        mel = np.stack([mel for mel, _ in pairs]).astype(np.float32)
-        states = np.stack([states for _, states in pairs])
-        mel, states = spliced(recoloured(mel, rng), states, rng)
-        mel = in_noise(mel, rng)
+        def another() -> Tracks:
+            return self._source.tracks(int(rng.integers(self.num_items)))
+
+        pairs = [mixture(self._source.tracks(item), another, rng) for item in items]
+        heard, states = spliced(np.stack([heard for heard, _ in pairs]), np.stack([told for _, told in pairs]), rng)
         offset = int(rng.integers(max(SCALES_FRAMES)))
-        return HeardBatch(torch.from_numpy(mel), torch.from_numpy(states), tuple(items), offset)
+        return HeardBatch(torch.from_numpy(recorded(heard, rng)), torch.from_numpy(states), tuple(items), offset)
 
     def losses(self, batch: HeardBatch, *, progress: float) -> Mapping[str, Tensor]:
         self.nets.follow()
-        logits = self.nets.net(batch.mel)
+        features = self.nets.net.features(batch.heard)
+        logits, beside = self.nets.net.last(features), self.nets.beside(features)
         losses = change_losses(logits[..., 0], batch.states, batch.offset)
         silence = F.binary_cross_entropy_with_logits(logits[..., 1], (batch.states == 0).float())
-        total = sum(SCALES_FRAMES[scale] * loss for scale, loss in losses.items()) + SILENCE_WEIGHT * silence
+        asked = beside_loss(beside, batch.states, batch.offset)
+        total = sum(SCALES_FRAMES[scale] * loss for scale, loss in losses.items())
+        total = total + SILENCE_WEIGHT * silence + BESIDE_WEIGHT * asked
         named = {f"change_{scale / FRAMES_PER_S:g}s": loss for scale, loss in losses.items()}
-        return {"loss": total, **named, "silence": silence}
+        return {"loss": total, **named, "silence": silence, "beside": asked}
 
     def weights(self) -> Mapping[str, Tensor]:
         halves = {name: value.half() for name, value in self.nets.average.state_dict().items()}
@@ -146,53 +165,20 @@ def change_losses(logits: Tensor, states: Tensor, offset: int) -> dict[int, Tens
     return losses
 
 
-def spliced(mel: np.ndarray, states: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Some clips go over into another one at a moment of their own; what sounds there are other sources."""
-    joined_mel, joined_states = mel.copy(), states.copy()
-    for i, other in enumerate(rng.permutation(len(mel))):
-        if (
-            rng.random() < SPLICED_SHARE
-            and other != i
-            and max(states[i].max(), states[other].max()) < 1 << _MOST_SOURCES
-        ):
-            cut = int(rng.integers(mel.shape[1] // 6, mel.shape[1] * 5 // 6))
-            joined_mel[i, cut:] = mel[other, cut:]
-            joined_states[i, cut:] = states[other, cut:] << _MOST_SOURCES
-    return joined_mel, joined_states
+def beside_loss(logits: Tensor, states: Tensor, offset: int) -> Tensor:
+    """How many sources sound in each frame, and whether one joins and whether one leaves between the ends of windows.
 
-
-def recoloured(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other sources, microphones and rooms: level, colour, pitch; ``(B, T, F)`` dB."""
-    batch, _, bands = mel.shape
-    mel = mel + rng.uniform(-4, 2, (batch, 1, 1)).astype(np.float32)
-    walks = np.cumsum(rng.normal(0, 1, (batch, 1, bands)), axis=2)
-    colour = (walks - walks.mean(axis=2, keepdims=True)) * rng.uniform(0, 1.5, (batch, 1, 1))
-    mel = mel + colour.clip(-15, 15).astype(np.float32)
-    place = np.arange(bands)
-    for i in range(batch):
-        if rng.random() < 0.6:  # bands are moved and stretched, as another pitch and another size do
-            warped = (place - rng.uniform(-4, 4)) * rng.uniform(0.88, 1.14)
-            low = np.clip(np.floor(warped), 0, bands - 2).astype(int)
-            part = np.clip(warped - low, 0, 1).astype(np.float32)
-            mel[i] = mel[i][:, low] * (1 - part) + mel[i][:, low + 1] * part
-    return mel
-
-
-def in_noise(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other recorders: a narrow band, a few bands that are missing, a bed of noise; ``(B, T, F)`` dB."""
-    batch, length, bands = mel.shape
-    mel = mel.copy()
-    for i in range(batch):
-        if rng.random() < 0.12:
-            mel[i, :, int(rng.integers(bands * 5 // 8, bands)) :] -= 45
-        if rng.random() < 0.5:
-            first, count = int(rng.integers(bands)), int(rng.integers(1, 8))
-            mel[i, :, first : first + count] = -LOWEST_DB
-    noisy = rng.random((batch, 1, 1)) < 0.6
-    form = np.cumsum(rng.normal(0, 1.5, (batch, 1, bands)), axis=2)
-    form = form - form.max(axis=2, keepdims=True) + rng.uniform(-65, -22, (batch, 1, 1))
-    noise = 10 ** (form / 10) * rng.gamma(8, 1 / 8, (batch, length, bands)) * noisy
-    return np.maximum(10 * np.log10(10 ** (mel / 10) + noise), -LOWEST_DB).astype(np.float32)
+    Args:
+        logits: ``(B, T, MOST_COUNTED + 1 + 2)``.
+        states, offset: as in :func:`change_losses`, for its longest windows.
+    """
+    count = torch.stack([(states >> bit) & 1 for bit in range(8)]).sum(dim=0).clamp(max=MOST_COUNTED)
+    loss = F.cross_entropy(logits[..., : MOST_COUNTED + 1].flatten(0, 1), count.flatten())
+    edges = torch.arange(offset, logits.shape[1], max(SCALES_FRAMES))
+    before, after = states[:, edges[:-1]], states[:, edges[1:]]
+    for told, changed in zip(logits[..., -2:].unbind(-1), (after & ~before, before & ~after), strict=True):
+        loss = loss + F.binary_cross_entropy_with_logits(pooled(told, edges), (changed != 0).float())
+    return loss
 
 
 def fitted_calibration(logits: Tensor, changed: Tensor) -> tuple[float, float]:
@@ -207,19 +193,33 @@ def fitted_calibration(logits: Tensor, changed: Tensor) -> tuple[float, float]:
         return value
 
     search.step(loss)
-    return float(scale), float(shift)
+    return float(scale.detach()), float(shift.detach())
 
 
-@torch.inference_mode()
-def second_logits(net: BoundaryNet, source: HeardSource) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def second_logits(net: BoundaryNet, source: HeardMixture) -> tuple[Tensor, Tensor]:
     """``(n,)`` uncalibrated logits of a change between the middles of neighbouring seconds, and whether there is one."""
     logits, changed = [], []
     for index in range(source.num_items):
-        mel, states = source.item(index)
+        heard, states = source.item(index)
         edges = torch.arange(FRAMES_PER_S // 2, len(states), FRAMES_PER_S)
-        logits.append(pooled(net(torch.from_numpy(mel.astype(np.float32))[None])[..., 0], edges)[0])
+        logits.append(pooled(net(torch.from_numpy(heard.astype(np.float32))[None])[..., 0], edges)[0])
         changed.append(torch.from_numpy(states[edges[1:]] != states[edges[:-1]]))
     return torch.cat(logits), torch.cat(changed).float()
+
+
+def best_threshold(chances: np.ndarray, happened: np.ndarray) -> tuple[float, float]:
+    """The threshold of a probability, in steps of 0.01, at which F1 of what happened is best, and that F1."""
+    thresholds = np.arange(1, 100) / 100
+    said = np.asarray(chances)[:, None] > thresholds
+    f1 = (
+        2
+        * (said & (np.asarray(happened)[:, None] > 0)).sum(axis=0)
+        / np.maximum(said.sum(axis=0) + np.sum(happened), 1)
+    )
+    best = np.flatnonzero(f1 >= f1.max() - 1e-9)
+    chosen = best[len(best) // 2]
+    return float(thresholds[chosen]), float(f1[chosen])
 
 
 def calibration_error(chances: np.ndarray, happened: np.ndarray, *, bins: int = 10) -> float:

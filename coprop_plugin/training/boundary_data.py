@@ -9,59 +9,91 @@ from typing import Any
 import numpy as np
 
 from ..audio.level import level_of
-from ..control_points.boundary_net import FRAMES_PER_S, mel_frames
+from ..control_points.boundary_net import FRAMES_PER_S, band_levels, heard_frames
 from ..datasets.made import MadeClips, made_clips
-from ..datasets.objects.clips import make_object_sound
+from ..datasets.objects.clips import Variety, make_object_sound, make_object_tracks
+from ..datasets.objects.recordings import RATE_HZ
 from ..datasets.synthetic import make_clip
 from ..errors import CoPropError
 from ..structures import Sound
+from .boundary_varied import Tracks
 
 SECONDS = 10  # of every clip: longer ones are cut, shorter kinds are refused
+LENGTH = SECONDS * FRAMES_PER_S
 MOST_SOURCES = 8  # bits of a state
 
 
 @dataclass(frozen=True)
 class HeardSet:
-    """The sounds of made clips; items are made when they are first asked for and kept, 16 kB each."""
+    """The sounds of made clips; tracks are made when they are first asked for and kept, some 150 kB each."""
 
     clips: MadeClips
-    _kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
+    _kept: dict[int, Tracks] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def num_items(self) -> int:
         return len(self.clips.seeds)
 
-    def item(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """``(T, NUM_MELS) float16`` dB above the loudest moment, and ``(T,) uint8`` states: a bit for each source."""
+    def tracks(self, index: int) -> Tracks:
+        """The sources of a library's clip one by one, more varied where it is of a train part; others as one track."""
         if index not in self._kept:
-            sound, sources = self._made(self.clips.seeds[index])
-            if sound.duration_s < SECONDS:
-                raise CoPropError(
-                    f"clips of the kind '{self.clips.kind}' have {sound.duration_s:g} s; {SECONDS} are needed."
+            clips, seed = self.clips, self.clips.seeds[index]
+            if clips.library is not None:
+                apart, sources = make_object_tracks(
+                    clips.library,
+                    seed,
+                    split=clips.split,
+                    kind=clips.kind,
+                    classes=clips.classes,
+                    variety=self._variety,
                 )
-            mel = mel_frames(sound, start=0, stop=SECONDS * FRAMES_PER_S, loudest_dbfs=level_of(sound).loudest_dbfs)
-            self._kept[index] = mel.astype(np.float16), states_of(sources, len(mel))
+                sounds = [Sound(samples, RATE_HZ) for samples in apart]
+                states = [states_of([turns], LENGTH) << i for i, turns in enumerate(sources)]
+            else:
+                sound, sources = _by_formula(clips.kind, seed)
+                sounds = [sound, Sound(np.zeros_like(sound.samples), sound.rate_hz)]
+                states = [states_of(sources, LENGTH)]
+            levels = np.stack([band_levels(self._long(sound), start=0, stop=LENGTH) for sound in sounds])
+            told = np.stack([*states, np.zeros(LENGTH, np.uint8)])
+            self._kept[index] = Tracks(levels.astype(np.float16), told)
         return self._kept[index]
 
-    def _made(self, seed: int) -> tuple[Sound, list[np.ndarray]]:
-        """A sound, more varied where it is of a train part, and when each of its sources is heard, ``(n, 2)`` seconds."""
-        clips = self.clips
-        if clips.library is not None:
-            heard = make_object_sound(
-                clips.library,
-                seed,
-                split=clips.split,
-                kind=clips.kind,
-                classes=clips.classes,
-                variety="wide" if clips.split == "train" else "usual",
+    def item(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """``(T, NUM_BANDS) float32`` dB above the loudest moment, and ``(T,) uint8`` states: a bit for each source."""
+        sound, sources = self.sound(index)
+        loudest_dbfs = level_of(sound).loudest_dbfs
+        return heard_frames(sound, start=0, stop=LENGTH, loudest_dbfs=loudest_dbfs), states_of(sources, LENGTH)
+
+    def sound(self, index: int) -> tuple[Sound, list[np.ndarray]]:
+        """The clip's sound, and when each of its sources is heard, ``(n, 2)`` seconds."""
+        clips, seed = self.clips, self.clips.seeds[index]
+        if clips.library is None:
+            sound, sources = _by_formula(clips.kind, seed)
+            return self._long(sound), sources
+        made = make_object_sound(
+            clips.library, seed, split=clips.split, kind=clips.kind, classes=clips.classes, variety=self._variety
+        )
+        return self._long(made.sound), [source.intervals_s for source in made.sources]
+
+    @property
+    def _variety(self) -> Variety:
+        return "wide" if self.clips.split == "train" else "usual"
+
+    def _long(self, sound: Sound) -> Sound:
+        if sound.duration_s < SECONDS:
+            raise CoPropError(
+                f"clips of the kind '{self.clips.kind}' have {sound.duration_s:g} s; {SECONDS} are needed."
             )
-            return heard.sound, [source.intervals_s for source in heard.sources]
-        made = make_clip(seed, kind=clips.kind, size=(32, 32), onsets="free")
-        who = sorted({(event.class_id, event.object_id or 0) for event in made.events})
-        return made.clip.sound, [
-            np.array([(e.start_s, e.stop_s) for e in made.events if (e.class_id, e.object_id or 0) == one])
-            for one in who
-        ]
+        return sound
+
+
+def _by_formula(kind: str, seed: int) -> tuple[Sound, list[np.ndarray]]:
+    """A synthetic clip's sound, and when each of its sources is heard, ``(n, 2)`` seconds."""
+    made = make_clip(seed, kind=kind, size=(32, 32), onsets="free")
+    who = sorted({(event.class_id, event.object_id or 0) for event in made.events})
+    return made.clip.sound, [
+        np.array([(e.start_s, e.stop_s) for e in made.events if (e.class_id, e.object_id or 0) == one]) for one in who
+    ]
 
 
 @dataclass(frozen=True)
@@ -74,11 +106,25 @@ class HeardSets:
     def num_items(self) -> int:
         return sum(one.num_items for one in self.sets)
 
+    def tracks(self, index: int) -> Tracks:
+        """Of the set that the index lies in."""
+        one, index = self._place(index)
+        return one.tracks(index)
+
     def item(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Of the set that the index lies in."""
+        one, index = self._place(index)
+        return one.item(index)
+
+    def sound(self, index: int) -> tuple[Sound, list[np.ndarray]]:
+        """Of the set that the index lies in."""
+        one, index = self._place(index)
+        return one.sound(index)
+
+    def _place(self, index: int) -> tuple[HeardSet, int]:
         for one in self.sets:
             if index < one.num_items:
-                return one.item(index)
+                return one, index
             index -= one.num_items
         raise IndexError(index)
 

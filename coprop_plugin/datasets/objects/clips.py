@@ -25,7 +25,18 @@ from ..synthetic import SyntheticClip, frames_between
 from ..timbre import SoundEvent
 from .casting import Cast, Classes, Company, Player, Troupe
 from .library import Library, read_background, read_cutout
-from .mixture import USUAL_SPEEDS, WIDE_SPEEDS, Placed, Room, draw_colour, draw_room, heard_s, place, render
+from .mixture import (
+    USUAL_SPEEDS,
+    WIDE_SPEEDS,
+    Placed,
+    Room,
+    draw_colour,
+    draw_room,
+    heard_s,
+    place,
+    render,
+    render_apart,
+)
 from .picture import Photo, at_rest, draw_photo
 from .recordings import RATE_HZ
 
@@ -110,12 +121,20 @@ class _Drawn:
         return (*self.company.sources, *((self.company.hidden,) if self.company.hidden else ()))
 
     def samples(self) -> np.ndarray:
-        draw = self.rng(_Stream.COLOUR)
-        colours = [draw_colour(draw) for _ in self.placed] if self.variety == "wide" else []
-        sources = list(zip(self.placed, self.levels_db, strict=True))
+        sources, colours = self._played()
         samples = render(sources, self.room, self.time_base.duration_s, colours=colours)
         samples.flags.writeable = False
         return samples
+
+    def apart(self) -> np.ndarray:
+        """``(S + 1, N)``: each source by itself, and the noise."""
+        sources, colours = self._played()
+        return render_apart(sources, self.room, self.time_base.duration_s, colours=colours)
+
+    def _played(self) -> tuple[list[tuple[list[Placed], float]], list[np.ndarray]]:
+        draw = self.rng(_Stream.COLOUR)
+        colours = [draw_colour(draw) for _ in self.placed] if self.variety == "wide" else []
+        return list(zip(self.placed, self.levels_db, strict=True)), colours
 
 
 def make_object_sound(
@@ -154,6 +173,23 @@ def make_object_sound(
         class_id = library.class_ids.get(player.class_name, 0)
         sources.append(HeardSource(player.class_name, class_id, None, off_screen, heard_s(placed), level_db))
     return HeardClip(drawn.name, Sound(drawn.samples(), RATE_HZ), drawn.time_base, tuple(sources), drawn.room.noise_db)
+
+
+def make_object_tracks(
+    library: Library,
+    seed: int,
+    *,
+    split: str,
+    kind: str = "moc",
+    classes: Classes = "all",
+    variety: Variety = "usual",
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What :func:`make_object_sound` mixes: ``(S + 1, N) float32`` at 16 kHz, and ``(n, 2)`` seconds of each source.
+
+    Each source is by itself, in the clip's room; the last track is the noise. Arguments and errors as there.
+    """
+    drawn = _draw(library, seed, split, kind, None, classes, "all", variety)
+    return drawn.apart(), [heard_s(placed) for placed in drawn.placed]
 
 
 def make_object_clip(

@@ -129,10 +129,7 @@ def render(
     samples = np.zeros(round(duration_s * RATE_HZ), np.float32)
     for i, (placed, level_db) in enumerate(sources):
         heard = np.zeros_like(samples) if colours else samples
-        for item in placed:
-            start = round(item.at_s * RATE_HZ)
-            piece = _piece(item)[: len(samples) - start]
-            heard[start : start + len(piece)] += piece * np.float32(10 ** ((room.level_db + level_db) / 20))
+        _play(heard, placed, room.level_db + level_db)
         if colours:
             samples += _coloured(heard, colours[i])
     rng = np.random.default_rng(room.seed)
@@ -142,6 +139,39 @@ def render(
         samples += pink_noise(rng, len(samples)) * np.float32(10 ** (room.noise_db / 20))
     peak = float(np.abs(samples).max(initial=0.0))
     return samples * np.float32(0.98 / peak) if peak > 0.98 else samples
+
+
+def render_apart(
+    sources: Sequence[tuple[Sequence[Placed], float]],
+    room: Room,
+    duration_s: float,
+    *,
+    colours: Sequence[np.ndarray] = (),
+) -> np.ndarray:
+    """``(len(sources) + 1, N) float32``: each source by itself in the room, and the noise.
+
+    Their sum is what :func:`render` gives of the same, up to rounding, before it is turned down.
+    """
+    apart = np.zeros((len(sources) + 1, round(duration_s * RATE_HZ)), np.float32)
+    rng = np.random.default_rng(room.seed)
+    for i, (placed, level_db) in enumerate(sources):
+        _play(apart[i], placed, room.level_db + level_db)
+        if colours:
+            apart[i] = _coloured(apart[i], colours[i])
+        if room.reverberation_s:
+            rng = np.random.default_rng(room.seed)
+            apart[i] += _echoes(rng, apart[i], room)
+    if room.noise_db is not None:
+        apart[-1] = pink_noise(rng, apart.shape[1]) * np.float32(10 ** (room.noise_db / 20))
+    return apart
+
+
+def _play(samples: np.ndarray, placed: Sequence[Placed], level_db: float) -> None:
+    """Add a source's recordings to samples."""
+    for item in placed:
+        start = round(item.at_s * RATE_HZ)
+        piece = _piece(item)[: len(samples) - start]
+        samples[start : start + len(piece)] += piece * np.float32(10 ** (level_db / 20))
 
 
 def _piece(item: Placed) -> np.ndarray:
