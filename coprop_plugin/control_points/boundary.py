@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .boundary_net import BoundaryNet
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "data" / "boundary.safetensors"
-THRESHOLD = 0.44  # of the probability that a frame begins with a change; chosen on validation clips
+THRESHOLD = 0.46  # of the probability that a frame begins with a change; chosen on validation clips
 STRETCH_S, CONTEXT_S = 60.0, 6.0  # the network sees less than CONTEXT_S to each side: stretches equal the whole
 FINE_WINDOW_S = 0.2  # windows shorter than this are too short to ask of each by itself
 PEAK_S = 0.25  # a change is one within so much before and after
