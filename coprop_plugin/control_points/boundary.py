@@ -65,8 +65,7 @@ class Boundary(ControlPointGenerator):
     Args:
         weights: a file of that training; by default the package's.
         threshold: of the probability of a change, in (0, 1).
-        yamnet: hear with YAMNet as well (an installed package, see ``tagger``): a little better on mixtures of the kind that
-            was trained on, not on other recordings, and ten times as slow.
+        yamnet: hear with YAMNet as well (an installed package, see ``tagger``): about as good, and ten times as slow.
         device: ``cpu``, or as torch names it; the network is too small to gain from a GPU.
 
     Raises:
