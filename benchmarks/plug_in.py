@@ -1,8 +1,8 @@
-"""Stored results and tables of the plug-in study: ``python benchmarks/plug_in.py [--perfect] NAME=DIR…``.
+"""Stored results and tables of the plug-in study: ``python benchmarks/plug_in.py [--perfect|--classes] NAME=DIR…``.
 
 Each DIR is what ``coprop study plug-in … -o DIR`` wrote, NAME what its clips are called. Writes
 ``benchmarks/results/plug_in.json``, the tables of ``RESULTS_plug_in.md`` and the sentence that the README and the results
-begin with. ``--perfect``: the studies are of perfect masks alone, of any generators.
+begin with. ``--perfect``: the studies are of perfect masks alone, of any generators; ``--classes``: of class masks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES = list(SIMULATORS)
 UNMODELLED = frozenset(NAMES[NAMES.index("drop_touching") :])
 EACH = ("lag:1", "lag:2", "linger:1", "early:1", "flicker:1", "perfect", "leak:1", "ignore_sound:1")
 GENERATORS = ("truth", "boundary", "changepoint")
-STUDIES = ("perfect", "sets")
+STUDIES = ("classes", "perfect", "sets")
 
 
 def compact(name: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def compact(name: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 "harmed": [[clip, round(100 * change, 1)] for clip, change in harm["harmed"]],
             }
         )
-    return {"set": name, "part": told[0]["set"], "masks": "binary", "clips": told[0]["clips"], "rows": rows}
+    return {"set": name, "part": told[0]["set"], "clips": told[0]["clips"], "rows": rows}
 
 
 def pooled(sets: Sequence[dict[str, Any]], faults: Sequence[str], generator: str) -> dict[str, float]:
@@ -176,6 +176,18 @@ def perfect(sets: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
 
 
+def classes(sets: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Class masks: every fault under true points and the default generator."""
+    generators = GENERATORS[:2]
+    yield f"| base model | alignment | {' | '.join(generators)} | M_J | {' | '.join(generators)} |"
+    yield "|---" * (3 + 2 * len(generators)) + "|"
+    for fault in dict.fromkeys(row["base model"] for one in sets for row in one["rows"]):
+        of = [pooled(sets, [fault], generator) for generator in generators]
+        after = " | ".join(f"{p['after']:.1f}" for p in of)
+        change = " | ".join(f"{p['change']:+.1f} ({p['worse']} worse, {p['worst']:+.1f})" for p in of)
+        yield f"| {fault} | {of[0]['before']:.1f} | {after} | {of[0]['M_J']:.1f} | {change} |"
+
+
 def tables(stored: dict[str, Any]) -> dict[str, str]:
     """The tables of the page, by the name between whose marks each stands."""
     sets = stored["sets"]
@@ -184,6 +196,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "faults": table(sets, GENERATORS[:2]),
         "harmed": harmed(sets, GENERATORS),
         "perfect": perfect(stored["perfect"]),
+        "classes": classes(stored["classes"]),
     }
     return {name: "\n".join(of) for name, of in lines.items()}
 
@@ -197,11 +210,12 @@ def put(page: str, name: str, text: str) -> str:
 
 
 def main(given: Sequence[str]) -> None:
-    sets, key = [], "perfect" if "--perfect" in given else "sets"
+    sets, key = [], next((key for key in STUDIES if f"--{key}" in given), "sets")
     for text in given:
         name, known, folder = text.partition("=")
         if known:
-            sets.append(compact(name, json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))))
+            study = json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))
+            sets.append(compact(name, study) | {"masks": "of classes" if key == "classes" else "binary"})
     stored = json.loads(RESULTS.read_text(encoding="utf-8"))
     stored[key] = sets or stored.get(key, [])
     RESULTS.write_text(written(stored), encoding="utf-8")

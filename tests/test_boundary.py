@@ -165,8 +165,8 @@ def test_shipped_weights_are_small_and_have_a_card() -> None:
 def test_real_recordings(ear: Boundary, data: Path) -> None:
     """A floor under what was measured when the weights were made; these were not trained on, nor anything chosen by them."""
     recordings = agreement(ear, sound_clips(data / "real/audio", EVENTS))
-    assert recordings["F1@0"] >= 0.70 and recordings["F1@1"] >= 0.78
-    assert agreement(ear, composed_clips(data / "composed"))["F1@0"] >= 0.88
+    assert recordings["F1@0"] >= 0.67 and recordings["F1@1"] >= 0.71
+    assert agreement(ear, composed_clips(data / "composed"))["F1@0"] >= 0.93
 
 
 def test_bad_options_are_told(tmp_path: Path) -> None:

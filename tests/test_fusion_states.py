@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,17 +10,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from coprop_plugin.errors import CoPropError
+from coprop_plugin.fusion.beliefs import Beliefs
 from coprop_plugin.fusion.decide import decide
-from coprop_plugin.fusion.states import (
-    MAX_UNITS,
-    Beliefs,
-    Heard,
-    Reading,
-    _jointly,
-    read_states,
-    shifted_patterns,
-    unit_patterns,
-)
+from coprop_plugin.fusion.patterns import MAX_UNITS, shifted_patterns, unit_patterns
+from coprop_plugin.fusion.states import Heard, Reading, _jointly, read_states
 from coprop_plugin.structures import change_flags
 
 
@@ -70,6 +64,18 @@ def test_a_model_that_is_late_or_early_is_read_through(onset: int, offset: int) 
     reading = read_states(shown, heard(flags_of(states), silent=~states.any(axis=1)))
     assert (reading.onset_shift, reading.offset_shift) == (onset, offset) and reading.shift_probability > 0.5
     assert right(shown, reading, states)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_control_points_that_may_all_be_late_leave_a_right_model_as_it_is(frames: int) -> None:
+    states = np.repeat(STATES, 2, axis=0)
+    flags = flags_of(states)
+    late = heard(np.append(True, np.append(np.zeros(frames, bool), flags[1:-frames])))
+    assert not right(states, read_states(states, late), states)  # as facts they have the model early
+    doubted = read_states(states, replace(late, may_be_late=True))
+    assert (doubted.onset_shift, doubted.offset_shift) == (0, 0) and right(states, doubted, states)
+    lagging = shown_late(states, 1, 1)  # a late model is read through all the same
+    assert right(lagging, read_states(lagging, replace(heard(flags), may_be_late=True)), states)
 
 
 def test_a_segment_without_one_right_answer_is_read_from_the_others() -> None:

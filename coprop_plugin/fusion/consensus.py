@@ -16,11 +16,12 @@ from ..parts import part
 from ..propagators.base import Carried, PropagationTask, Propagator
 from ..structures import Clip, ControlPoints, Prediction, Segment
 from .base import Edit, FusionPolicy, Plan, add, erase
+from .beliefs import FITTED, Beliefs
 from .decide import Verdict, decide
 from .evidence import Hearing, witness
 from .mixed import mixed_frames
 from .objects import Objects, follower_of, objects_of
-from .states import FITTED, Beliefs, Heard, Reading, read_states
+from .states import Heard, Reading, read_states
 from .trust import trust_in
 from .why import explain, shift_words
 
@@ -176,7 +177,7 @@ def _unmixed(clip: Clip, objects: Objects, verdict: Verdict, propagator: Propaga
 def heard_of(points: ControlPoints) -> Heard:
     """What control points say of every frame, as probabilities, as far as who gave them is trusted."""
     trust = trust_in(points)
-    return Heard(points.flags, trust.change(points), trust.silence(points))
+    return Heard(points.flags, trust.change(points), trust.silence(points), may_be_late=trust.may_be_late)
 
 
 def _gaps(present: np.ndarray, sounding: np.ndarray) -> Iterator[_Gap]:

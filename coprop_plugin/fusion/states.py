@@ -12,7 +12,7 @@ early, or wrong, or the control points are. All explanations are weighed togethe
 * where an ear knows what an object sounds like: as probably as it is heard, and then the model may also show an object
   whether it sounds or not, throughout.
 
-The sum over an object's on/off patterns is exact within a window of :data:`MAX_UNITS` stretches; objects meet in the
+The sum over an object's on/off patterns is exact within a window of :data:`.patterns.MAX_UNITS` stretches; objects meet in the
 control points and in the frames that one of them must fill, by belief propagation. Longer clips are read in
 overlapping windows under common shifts.
 """
@@ -20,81 +20,22 @@ overlapping windows under common shifts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from scipy.special import logsumexp
 
-from ..errors import CoPropError, unknown_name
+from .beliefs import ERROR_RATES, FITTED, Beliefs
+from .patterns import shifted_patterns, unit_bounds, unit_patterns, windows_of
 
-MAX_UNITS = 10  # 2**10 on/off patterns an object are tried in a window
-OVERLAP_UNITS = 4
 MAX_PATTERNS = 128  # the likeliest of each object's are looked at together with those of the others
 MAX_SHIFTS = 5  # candidates for the onset's and for the offset's shift
 NEGLIGIBLE = 9.0  # nats under the likeliest shift
-ERROR_RATES = np.array([0.004, 0.02, 0.06, 0.15, 0.3])
 SWEEPS = 3  # of belief propagation
 SURE_FRAMES = 2.0  # a silent segment says as much as so many of its frames: they are not independent
 DEAF_ERROR = 0.03  # how often a model that shows an object throughout does not
 STUBBORN_ERROR = 0.9  # how often a model errs in a segment of which it knows nothing
-
-
-@dataclass(frozen=True)
-class Beliefs:
-    """What is held of base models and control points before a clip is seen; see :data:`FITTED`.
-
-    Attributes:
-        error_rates: weight of each of :data:`ERROR_RATES`.
-        stubborn: how probably a model knows nothing of an object in one segment.
-        hearing: by which the log odds of each change are scaled.
-        seen: how probably a change of the sound is one of the objects that the model shows.
-        missed: how probably something changes where the sound does not, at least.
-        shift: how improbable any shift is, in nats, and ``shift_frame`` each frame of it.
-        surest_silence: what is held of silence at most: nothing tells a pause from a source that has become quiet.
-        unseen_source: cost in nats of a sounding frame that no object fills.
-        ear: by which an ear's log likelihood ratios are scaled: what is next to each other is not independent.
-        deaf: how probably a model shows an object whether it sounds or not; asked of what an ear knows alone.
-        trust: by which the final log odds are scaled: evidence that comes from one clip is not independent.
-    """
-
-    error_rates: tuple[float, ...] = (0.3, 0.15, 0.2, 0.25, 0.1)
-    stubborn: float = 0.03
-    hearing: float = 1.5
-    seen: float = 0.9
-    missed: float = 0.005
-    shift: float = 3.5
-    shift_frame: float = 0.15
-    surest_silence: float = 0.96
-    unseen_source: float = 0.7
-    ear: float = 1.0
-    deaf: float = 0.15
-    trust: float = 1.0
-
-    def __post_init__(self) -> None:
-        if len(self.error_rates) != len(ERROR_RATES):
-            raise CoPropError(f"beliefs weigh {len(ERROR_RATES)} error rates, got {len(self.error_rates)}.")
-        for item in fields(self):
-            values = np.atleast_1d(np.asarray(getattr(self, item.name), float))
-            if not (np.isfinite(values) & (values > 0)).all():
-                raise CoPropError(f"the belief '{item.name}' is above 0, got {getattr(self, item.name)!r}.")
-
-    @classmethod
-    def named(cls, beliefs: Mapping[str, float]) -> Beliefs:
-        """The fitted beliefs, some of them set anew.
-
-        Raises:
-            CoPropError: a belief that there is not.
-        """
-        known = [item.name for item in fields(cls)]
-        for name in beliefs:
-            if name not in known:
-                raise unknown_name("belief of consensus", name, known)
-        return replace(FITTED, **beliefs)  # type: ignore[arg-type]
-
-
-FITTED = Beliefs()
 
 
 @dataclass(frozen=True)
@@ -125,6 +66,8 @@ class Heard:
         silence: probability that nothing sounds; NaN where nothing is known.
         ratio: ``(T, C)`` log likelihood ratio of each object's sounding; 0 where nothing is known.
         by_ear: ``(C,) bool``, of which objects an ear says it; by default of all with a ratio.
+        may_be_late: whether all control points may come some frames late together: then a model that seems early in all
+            it does is taken to be right.
     """
 
     flags: np.ndarray
@@ -132,6 +75,14 @@ class Heard:
     silence: np.ndarray
     ratio: np.ndarray | None = None
     by_ear: np.ndarray | None = None
+    may_be_late: bool = False
+
+    def earlier(self, frames: int) -> Heard:
+        """The same with every control point so many frames earlier."""
+        flags, change = self.flags.copy(), self.change.copy()
+        flags[1:], change[1:] = False, self.change[1:].min(initial=1.0)
+        flags[1:-frames], change[1:-frames] = self.flags[1 + frames :], self.change[1 + frames :]
+        return replace(self, flags=flags, change=change)
 
 
 def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3, beliefs: Beliefs = FITTED) -> Reading:
@@ -145,9 +96,10 @@ def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3,
     """
     if present.shape[1] == 0:
         return Reading(np.zeros(present.shape), 0, 0, 1.0)
-    windows = list(_windows(_unit_bounds(present, heard.flags)))
+    windows = list(windows_of(unit_bounds(present, heard.flags)))
     shifts = _candidate_shifts(present, heard.flags, max_shift_frames)
-    logs = [[_alone(present, heard, bounds, shift, beliefs) for bounds, _ in windows] for shift in shifts]
+    under = [_taken(shift, heard) for shift in shifts]
+    logs = [[_alone(present, told, bounds, by, beliefs) for bounds, _ in windows] for by, told in under]
     priors = np.log(beliefs.error_rates) - np.array([[_shift_cost(shift, beliefs)] for shift in shifts])
     # Objects on their own say roughly how probable a shift is: what is out of the question is not looked at together.
     rough = logsumexp(priors + [sum(_evidence(log).sum(axis=1) for log in of) for of in logs], axis=1)
@@ -155,13 +107,13 @@ def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3,
     weights, sounding = priors[kept], np.zeros((len(kept), len(ERROR_RATES), *present.shape))
     for i, k in enumerate(kept):
         for log, (bounds, (start, stop)) in zip(logs[k], windows, strict=True):
-            states, evidence = _read_window(log, heard, bounds, beliefs)
+            states, evidence = _read_window(log, under[k][1], bounds, beliefs)
             sounding[i, :, start:stop] = states[:, start - bounds[0] : stop - bounds[0]]
             weights[i] += evidence
     shares = np.exp(weights - logsumexp(weights))
     total = np.einsum("se,setc->tc", shares, sounding)
     best = int(shares.sum(axis=1).argmax())
-    onset, offset = shifts[kept[best]]
+    onset, offset = under[kept[best]][0]
     return Reading(
         scaled(total, beliefs.trust),
         onset,
@@ -169,6 +121,14 @@ def read_states(present: np.ndarray, heard: Heard, *, max_shift_frames: int = 3,
         float(shares[best].sum()),
         float(shares.sum(axis=0) @ ERROR_RATES),
     )
+
+
+def _taken(shift: tuple[int, int], heard: Heard) -> tuple[tuple[int, int], Heard]:
+    """A shift of the model, or of the control points, as what it is taken."""
+    onset, offset = shift
+    if heard.may_be_late and onset == offset < 0:
+        return (0, 0), heard.earlier(-onset)
+    return shift, heard
 
 
 def scaled(probability: np.ndarray, by: float) -> np.ndarray:
@@ -195,30 +155,6 @@ def _candidate_shifts(present: np.ndarray, flags: np.ndarray, limit: int) -> lis
         seen.pop(0, None)
         candidates.append([0, *(shift for shift, _ in seen.most_common(MAX_SHIFTS - 1))])
     return [(onset, offset) for onset in candidates[0] for offset in candidates[1]]
-
-
-def _unit_bounds(present: np.ndarray, flags: np.ndarray) -> list[int]:
-    """Frames at which a state may change: all of them in a short clip, else where something was seen to happen."""
-    if len(present) <= MAX_UNITS:
-        return list(range(len(present) + 1))
-    moved = flags.copy()
-    moved[1:] |= (present[1:] != present[:-1]).any(axis=1)
-    return [*np.flatnonzero(moved).tolist(), len(present)]
-
-
-def _windows(bounds: list[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, int]]]:
-    """Windows of units with the frames that each decides: ``(unit bounds, (start, stop))``."""
-    units = len(bounds) - 1
-    step = MAX_UNITS - OVERLAP_UNITS
-    first = 0
-    while True:
-        last = min(first + MAX_UNITS, units)
-        start = bounds[first if first == 0 else first + OVERLAP_UNITS // 2]
-        stop = bounds[last if last == units else last - OVERLAP_UNITS // 2]
-        yield tuple(bounds[first : last + 1]), (start, stop)
-        if last == units:
-            return
-        first += step
 
 
 def _odds(heard: Heard, bounds: tuple[int, ...], beliefs: Beliefs) -> np.ndarray:
@@ -339,29 +275,3 @@ def _evidence(logs: np.ndarray) -> np.ndarray:
     """``(E, C)`` log of the sum over the patterns of ``(E, P, C)``."""
     most = logs.max(axis=1, keepdims=True)
     return np.asarray(most[:, 0] + np.log(np.exp(logs - most).sum(axis=1)))
-
-
-@lru_cache(maxsize=16)
-def unit_patterns(units: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every on/off pattern ``(2**units, units) float32``, and where it changes ``(2**units, units - 1)``."""
-    on = (np.arange(2**units)[:, None] >> np.arange(units) & 1).astype(np.float32)
-    return on, np.abs(np.diff(on, axis=1))
-
-
-@lru_cache(maxsize=128)
-def shifted_patterns(starts: tuple[int, ...], onset: int, offset: int) -> np.ndarray:
-    """``(P, T) float32``: every pattern as a model shows it whose onsets and offsets come late (negative: early).
-
-    ``starts`` are the unit bounds; before the first and after the last frame states go on as they are.
-    """
-    states = np.repeat(unit_patterns(len(starts) - 1)[0] > 0, np.diff(starts), axis=1)
-    num_frames = states.shape[1]
-
-    def later(frames: int) -> np.ndarray:
-        return states[:, np.clip(np.arange(num_frames) - frames, 0, num_frames - 1)]
-
-    shown = later(onset)
-    for frames in range(min(onset, offset), max(onset, offset) + 1):
-        # Offsets after onsets lengthen every interval, before them they shorten it.
-        shown = shown | later(frames) if offset > onset else shown & later(frames)
-    return shown.astype(np.float32)

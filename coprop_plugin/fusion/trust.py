@@ -25,6 +25,7 @@ class Trust:
         called_silent: how probably what it calls silent is silent, likewise.
         scale, shift: of the log odds of a change, if it does.
         surest_silence: what its probabilities of silence count at most.
+        may_be_late: whether all that it says may come late together.
     """
 
     said: float = TRUSTED
@@ -33,6 +34,7 @@ class Trust:
     scale: float = 1.0
     shift: float = 0.0
     surest_silence: float = 1.0
+    may_be_late: bool = False
 
     def change(self, points: ControlPoints) -> np.ndarray:
         """``(T,)`` probabilities of a change, calibrated; of the first frame, that it begins a segment."""
@@ -76,8 +78,9 @@ MEASURED = {
     "none": Trust(BASE_RATE, BASE_RATE),
 }
 # A language model's answers could not be measured here. The paper has them above cosine similarity (table 2); of any other
-# part that says yes or no without probabilities as much is held.
-UNMEASURED = MEASURED["cosine-yamnet"]
+# part that says yes or no without probabilities as much is held. Whoever counts seconds may count all of them too late;
+# nothing in one clip tells that from a model that is early in all it does, and so nothing is edited for that.
+UNMEASURED = replace(MEASURED["cosine-yamnet"], may_be_late=True)
 
 
 def trust_in(points: ControlPoints) -> Trust:
