@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from coprop_plugin.parts import build
 from coprop_plugin.propagators.aot import frames as frames_module, runtime
 from coprop_plugin.propagators.aot.propagator import AOT
 from coprop_plugin.propagators.base import PropagationTask
-from coprop_plugin.structures import Clip
+from coprop_plugin.structures import Clip, FrameStack, Sound, TimeBase
 
 NUM_FRAMES = 8
 TASKS = [
@@ -241,3 +242,23 @@ def test_broken_weights_are_refused() -> None:
     state["LSTT.layers.0.norm1.weight"] = state["LSTT.layers.0.norm1.weight"] * float("nan")
     with pytest.raises(CheckpointError, match=r"LSTT\.layers\.0\.norm1\.weight holds NaN"):
         scenes.propagator("aott", checkpoint=state)
+
+
+def test_while_a_batch_is_at_work_nothing_of_the_one_before_is_held() -> None:
+    shown = scenes.frames(6)
+    answers: list[weakref.ref[np.ndarray]] = []
+    held: list[int] = []
+
+    def read(t: int) -> np.ndarray:
+        held.append(sum(answer() is not None for answer in answers))
+        return shown[t]
+
+    stack = FrameStack(read, num_frames=6, frame_shape=shown.shape[1:], dtype=np.uint8)
+    clip = Clip("read", stack, Sound.silence(6), TimeBase.of("avsbench", 6))
+    propagator = scenes.propagator(batch=2)
+    tasks = [scenes.task(t, t + 2, t) for t in range(5)]
+    given = propagator.propagate(clip, tasks)
+    while (masks := next(given, None)) is not None:
+        answers.append(weakref.ref(masks))
+        del masks
+    assert len(answers) == 5 and held and max(held) == 0
