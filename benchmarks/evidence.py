@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import plug_in
+from pages import put
 
 from coprop_plugin import parts
 from coprop_plugin.coprop import CoProp
@@ -145,8 +146,7 @@ def main(library: str, *of: str) -> None:
         stored = json.loads(plug_in.RESULTS.read_text(encoding="utf-8"))
         stored["evidence"][part] = rows
         plug_in.RESULTS.write_text(plug_in.written(stored), encoding="utf-8")
-        page = plug_in.put(plug_in.PAGE.read_text(encoding="utf-8"), f"evidence: {part}", table(rows))
-        plug_in.PAGE.write_text(page, encoding="utf-8")
+        put(plug_in.PAGE, f"evidence: {part}", table(rows))
 
 
 if __name__ == "__main__":

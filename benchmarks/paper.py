@@ -1,7 +1,6 @@
 """Stored results and tables of the paper's study: ``python benchmarks/paper.py DIR``.
 
-DIR is what ``coprop study paper … -o DIR`` wrote. Writes ``benchmarks/results/paper.json`` and prints the tables of
-``RESULTS_paper.md``.
+DIR is what ``coprop study paper … -o DIR`` wrote. Writes ``benchmarks/results/paper.json`` and the tables of ``RESULTS_paper.md``.
 """
 
 from __future__ import annotations
@@ -12,7 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results" / "paper.json"
+from pages import put
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "paper.json"
 CHANGES = ("M_J change", "alignment change")
 
 
@@ -36,10 +38,10 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1) + 0.0
 
 
-def tables(stored: dict[str, Any]) -> list[str]:
-    """A Markdown table for each of the paper's."""
-    names = list(dict.fromkeys(row["table"] for row in stored["rows"]))
-    return ["\n".join(_table([row for row in stored["rows"] if row["table"] == name])) for name in names]
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """A Markdown table for each of the paper's, by its mark in the page."""
+    names = dict.fromkeys(row["table"] for row in stored["rows"])
+    return {f"table {n}": "\n".join(_table([row for row in stored["rows"] if row["table"] == n])) for n in names}
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -68,7 +70,8 @@ def written(stored: dict[str, Any]) -> str:
 def main(folder: str) -> None:
     stored = compact(json.loads((Path(folder) / "study.json").read_text(encoding="utf-8")))
     RESULTS.write_text(written(stored), encoding="utf-8")
-    print("\n\n".join(tables(stored)))
+    for name, table in tables(stored).items():
+        put(HERE / "RESULTS_paper.md", name, table)
 
 
 if __name__ == "__main__":

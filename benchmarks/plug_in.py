@@ -15,11 +15,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pages import put
+
 from coprop_plugin.datasets.simulators import SIMULATORS
 from coprop_plugin.study.harm import wilson
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "plug_in.json"
+PAPER = HERE / "results" / "paper.json"
 PAGE = HERE / "RESULTS_plug_in.md"
 HEADLINE = re.compile(r"On \d+\s+held-out\s+clips\s+\(made.*?with\s+true\s+control\s+points\.(?=\s)", re.DOTALL)
 NAMES = list(SIMULATORS)
@@ -188,6 +191,26 @@ def classes(sets: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"| {fault} | {of[0]['before']:.1f} | {after} | {of[0]['M_J']:.1f} | {change} |"
 
 
+def networks(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Masks of trained networks under the defaults: of the paper's table 1 on library clips (``results/paper.json``)."""
+    of = [row for row in rows if row["table"] == "1" and row.get("policy") == "consensus"]
+    for points in dict.fromkeys(row["points"] for row in of):
+        told = [row for row in of if row["points"] == points]
+        worse, clips = sum(row["worse clips"] for row in told), sum(row["clips"] for row in told)
+        yield f"With the points of `{points}` {worse} of {clips} refined clips lost more than a point."
+    yield from (
+        "",
+        "| set | network | control points | alignment | M_J | worse | worst |",
+        "|---|---|---|---|---|---|---|",
+    )
+    for row in of:
+        before = row["alignment"] - row["alignment change"][0], row["M_J"] - row["M_J change"][0]
+        yield (
+            f"| {row['set']} | {row['base']} | {row['points']} | {before[0]:.1f} -> {row['alignment']} | "
+            f"{before[1]:.1f} -> {row['M_J']} | {row['worse clips']} of {row['clips']} | {row['worst']:+.1f} |"
+        )
+
+
 def tables(stored: dict[str, Any]) -> dict[str, str]:
     """The tables of the page, by the name between whose marks each stands."""
     sets = stored["sets"]
@@ -197,16 +220,9 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "harmed": harmed(sets, GENERATORS),
         "perfect": perfect(stored["perfect"]),
         "classes": classes(stored["classes"]),
+        "networks": networks(json.loads(PAPER.read_text(encoding="utf-8"))["rows"]),
     }
     return {name: "\n".join(of) for name, of in lines.items()}
-
-
-def put(page: str, name: str, text: str) -> str:
-    """The page with a table between its marks."""
-    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-    before, found, rest = page.partition(start)
-    assert found and end in rest, name
-    return before + start + text + "\n" + rest[rest.index(end) :]
 
 
 def main(given: Sequence[str]) -> None:
@@ -219,10 +235,8 @@ def main(given: Sequence[str]) -> None:
     stored = json.loads(RESULTS.read_text(encoding="utf-8"))
     stored[key] = sets or stored.get(key, [])
     RESULTS.write_text(written(stored), encoding="utf-8")
-    page = PAGE.read_text(encoding="utf-8")
     for name, text in tables(stored).items():
-        page = put(page, name, text)
-    PAGE.write_text(page, encoding="utf-8")
+        put(PAGE, name, text)
     sentence = textwrap.fill(headline(stored["sets"]), 118, break_on_hyphens=False)
     for path in (PAGE, HERE / "RESULTS.md", HERE.parent / "README.md"):
         text, count = HEADLINE.subn(sentence, path.read_text(encoding="utf-8"))
