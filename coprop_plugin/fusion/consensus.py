@@ -66,11 +66,12 @@ class Consensus(FusionPolicy[ConsensusPlan]):
     """Find out from the whole clip who sounds, erase what does not and bring back what does; leave the rest.
 
     The base model's answers and the control points are weighed together (:mod:`coprop_plugin.fusion.states`): a model
-    that is late in one segment is late in the others, and one that flickers is outvoted. An edit is made only where the
-    base model is wrong with a probability of at least ``1 - max_harm``. An object that should be there is carried over
-    from the nearest frame in which the base model shows it, forwards or backwards and across control points; one that
-    should not be there is erased; everything else stays as it is. A frame in which the base model shows something is
-    never emptied unless the sound surely is silent there.
+    that is late in one segment is late in the others, and one that flickers is outvoted. Control points count as far
+    as their generator was measured (:mod:`coprop_plugin.fusion.trust`); those of a file or a person are facts. An
+    edit is made only where the base model is wrong with a probability of at least ``1 - max_harm``. An object that
+    should be there is carried over from the nearest frame in which the base model shows it, forwards or backwards and
+    across control points; one that should not be there is erased; everything else stays as it is. A frame in which
+    the base model shows something is never emptied unless the sound surely is silent there.
 
     Args:
         max_harm: the largest probability with which an edit may be wrong; 0 changes nothing, 0.5 does what is likelier.
