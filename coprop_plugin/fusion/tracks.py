@@ -131,10 +131,12 @@ class Tracks:
         So something looks before which another thing passes: its parts lie no further apart than it is wide.
         """
         for (a, of), (b, lost) in permutations(enumerate(self._tracks), 2):
-            whole = max((area for t, area in of.areas.items() if t not in lost.areas), default=0)
-            if not lost.areas.keys() < of.areas.keys() or any(of.areas[t] + lost.areas[t] > whole for t in lost.areas):
+            if not lost.areas.keys() < of.areas.keys():
                 continue
-            parts = [(self._region(t, of.shown[t]), self._region(t, lost.shown[t])) for t in lost.shown]
+            whole = max(area for t, area in of.areas.items() if t not in lost.areas)
+            if any(of.areas[t] + lost.areas[t] > whole for t in lost.areas):
+                continue
+            parts = ((self._region(t, of.shown[t]), self._region(t, lost.shown[t])) for t in lost.shown)
             width_px = 2 * np.sqrt(whole / np.pi) if of.likeness(lost.look) >= SURELY_OTHER else 0
             if all((around(x) & y).any() or distance_px(x)[y].min() <= width_px for x, y in parts):
                 yield a, b
