@@ -22,7 +22,7 @@ from coprop_plugin.coprop import CoProp
 from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.datasets.simulators import simulate
 from coprop_plugin.fusion.consensus import Consensus
-from coprop_plugin.fusion.evidence import InstalledYamNet
+from coprop_plugin.fusion.evidence import Hearing, InstalledYamNet
 from coprop_plugin.fusion.evidence_motion import Movement
 from coprop_plugin.fusion.objects import objects_of
 from coprop_plugin.structures import Clip
@@ -40,7 +40,7 @@ SIZE_PX = 96
 class Once:
     """An ear that listens to a clip once."""
 
-    def __init__(self, ear: InstalledYamNet) -> None:
+    def __init__(self, ear: Hearing) -> None:
         self._ear = ear
         self._last: tuple[Clip, Tags] | None = None
 

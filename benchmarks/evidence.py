@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import plug_in
+from candidates import SIZE_PX, Once, summary
 from pages import put
 
 from coprop_plugin import parts
+from coprop_plugin.audio.tags import Tags
 from coprop_plugin.coprop import CoProp
 from coprop_plugin.datasets.made import MadeClips
 from coprop_plugin.datasets.objects.library import open_library
@@ -28,10 +30,8 @@ from coprop_plugin.fusion.evidence import Hearing, InstalledYamNet
 from coprop_plugin.structures import Clip, ControlPoints, Origin, Prediction
 from coprop_plugin.structures.frozen import locked
 from coprop_plugin.study.cases import Case, made_cases
-from coprop_plugin.study.harm import WORSE_BY
 from coprop_plugin.study.plug_in import evaluate
 
-SIZE = 96
 CLIPS = {"classes": 9, "pictures": 8, "wrong": 9}
 FAULTS = {
     "classes": tuple(SIMULATORS),
@@ -43,24 +43,18 @@ HELD = {"as facts": "points of a file", "as answers": "rcpg"}  # who is said to 
 RANDOM_SHARE = 0.3
 
 
-@dataclass
-class Ear:
-    """An ear that hears every clip once; ``wrong``: in half of its windows it takes classes for others."""
+class WrongHalf:
+    """An ear that takes classes for others in half of its windows."""
 
-    ear: Hearing
-    wrong: bool = False
-    last: tuple[Clip | None, Any] = (None, None)
+    def __init__(self, ear: Hearing) -> None:
+        self._ear = ear
 
-    def tags(self, clip: Clip) -> Any:
-        if self.last[0] is not clip:
-            told = self.ear.tags(clip)
-            if self.wrong:
-                rng = np.random.default_rng(int(clip.clip_id.rpartition("_")[2]))
-                logits, bad = told.logits.copy(), rng.random(len(told.logits)) < 0.5
-                logits[bad] = logits[bad][:, rng.permutation(logits.shape[1])]
-                told = replace(told, logits=logits)
-            self.last = clip, told
-        return self.last[1]
+    def tags(self, clip: Clip) -> Tags:
+        told = self._ear.tags(clip)
+        rng = np.random.default_rng(int(clip.clip_id.rpartition("_")[2]))
+        logits, bad = told.logits.copy(), rng.random(len(told.logits)) < 0.5
+        logits[bad] = logits[bad][:, rng.permutation(logits.shape[1])]
+        return replace(told, logits=logits)
 
 
 def mistaken(points: ControlPoints, mistake: str, *, by: str, seed: int) -> ControlPoints:
@@ -81,7 +75,7 @@ def base_of(case: Case, fault: str) -> Prediction:
     return Prediction(locked(np.asarray(made.scores)), made.kind, made.class_ids, names=made.names, source=fault)
 
 
-def methods(part: str, case: Case, ear: Ear, wrong: Ear) -> Iterator[tuple[str, ControlPoints, FusionPolicy[Any]]]:
+def methods(part: str, case: Case, ear: Once, wrong: Once) -> Iterator[tuple[str, ControlPoints, FusionPolicy[Any]]]:
     """Name, control points and policy of each column."""
     heard = parts.build("control_points", "boundary")(case.clip)
     if part == "classes":
@@ -99,31 +93,25 @@ def methods(part: str, case: Case, ear: Ear, wrong: Ear) -> Iterator[tuple[str, 
     yield "tagger wrong half of the time", facts, Consensus(evidence=wrong)
 
 
-def measured(library: str, part: str) -> list[dict[str, Any]]:
-    """A row a fault and method."""
+def measured(library: str, part: str) -> Iterator[tuple[str, str, str, float, float]]:
+    """Of each fault, method and clip: alignment and M_J in percent."""
     clips = MadeClips(
         "moc", range(CLIPS[part]), open_library(library), "test", "all" if part == "pictures" else "avsbench"
     )
-    ear, flow = InstalledYamNet(), parts.build("propagator", "flow")
-    heard, wrong = Ear(ear), Ear(ear, wrong=True)
-    values: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for case in made_cases(clips, size=SIZE, labelling="binary" if part == "pictures" else "semantic"):
-        columns = list(methods(part, case, heard, wrong))
+    ear, flow = Once(InstalledYamNet()), parts.build("propagator", "flow")
+    wrong = Once(WrongHalf(ear))
+    for case in made_cases(clips, size=SIZE_PX, labelling="binary" if part == "pictures" else "semantic"):
+        columns = list(methods(part, case, ear, wrong))
         for fault in FAULTS[part]:
             base = base_of(case, fault)
-            for name, points, policy in [("base", None, None), *columns]:
-                refined = base if policy is None else CoProp(control_points=points, propagator=flow, fusion=policy)(case.clip, base).prediction  # fmt: skip
-                told = evaluate(refined, case.truth, case.points)
-                values.setdefault((fault, name), []).append((told["alignment"], told["M_J"]))
+            tried = [("base", base)]
+            for name, points, policy in columns:
+                method = CoProp(control_points=points, propagator=flow, fusion=policy)
+                tried.append((name, method(case.clip, base).prediction))
+            for name, prediction in tried:
+                told = evaluate(prediction, case.truth, case.points)
+                yield case.name, fault, name, 100 * told["alignment"], 100 * told["M_J"]
         print(part, case.name, flush=True)
-    rows = []
-    for (fault, name), of in values.items():
-        change = np.array(of)[:, 1] - np.array(values[fault, "base"])[:, 1]
-        alignment, m_j = (100 * np.mean(of, axis=0)).round(1).tolist()
-        row = {"base model": fault, "method": name, "clips": len(of), "alignment": alignment, "M_J": m_j}
-        harm = {"worse clips": int((change < -WORSE_BY).sum()), "worst": round(100 * change.min(), 1) + 0.0}
-        rows.append(row if name == "base" else row | harm)
-    return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -132,7 +120,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"| base model | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for fault in dict.fromkeys(row["base model"] for row in rows):
         cells = [
-            f"{row['alignment']:.1f} / {row['M_J']:.1f}" + (f" ({row['worse clips']})" if "worst" in row else "")
+            f"{row['alignment']:.1f} / {row['M_J']:.1f}"
+            + ("" if row["method"] == "base" else f" ({row['worse clips']})")
             for row in rows
             if row["base model"] == fault
         ]
@@ -142,7 +131,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main(library: str, *of: str) -> None:
     for part in of or CLIPS:
-        rows = measured(library, part)
+        rows = summary(list(measured(library, part)))
         stored = json.loads(plug_in.RESULTS.read_text(encoding="utf-8"))
         stored["evidence"][part] = rows
         plug_in.RESULTS.write_text(plug_in.written(stored), encoding="utf-8")

@@ -21,7 +21,7 @@ A stopped training goes on with the same command; OUT/weights.safetensors is for
 EXAMPLES = """\
   coprop train control-points --data objects:objects:train:moc:0-2399 --data synth:moc:20000-20599 \\
       --calibrate objects:objects:val:moc:0-299 --yamnet objects:objects:train:moc:0-499 \\
-      --steps 2400 --batch 24 --learning-rate 3e-3 -o runs/boundary
+      --steps 4800 --batch 24 --learning-rate 3e-3 -o runs/boundary
   coprop points video.mp4 --control-points boundary:weights=runs/boundary/weights.safetensors"""
 
 
