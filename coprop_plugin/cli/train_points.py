@@ -56,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.device not in ("auto", "cpu"):
         raise CoPropError("the network of the control points is trained on the CPU; leave --device out.")
+    _check_finish(args.calibrate or [], args.yamnet or [])
     outcome, schedule = run_training(args, lambda: _training(args))
     judged = finish(outcome.weights, args.calibrate or [], args.yamnet or []) if outcome.finished else {}
     tell(outcome, schedule, as_json=args.json, judged=judged)
@@ -71,6 +72,18 @@ def _training(args: argparse.Namespace) -> BoundaryTraining:
     source = open_heard(args.data)
     start = read_state_dict(args.checkpoint) if args.checkpoint else None
     return BoundaryTraining(source, seed=args.seed, start=start, record=source.describe())
+
+
+def _check_finish(calibrated: list[str], with_yamnet: list[str]) -> None:
+    """Say before the hours of a training what would be missing after them."""
+    from ..audio.yamnet_files import installed_weights
+    from ..training.boundary_data import open_heard
+
+    for given in (calibrated, with_yamnet):
+        if given:
+            open_heard(given)
+    if with_yamnet:
+        installed_weights()
 
 
 def finish(weights: Path, calibrated: list[str], with_yamnet: list[str]) -> dict[str, Any]:
