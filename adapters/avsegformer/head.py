@@ -12,33 +12,33 @@ from torch import Tensor, nn
 
 from ...layers.pieces import in_pieces
 from ...layers.positions import sine_position
-from .transformer import CHANNELS, HEADS, QueryGenerator, Transformer
+from .transformer import HEADS, PUBLISHED, Form, QueryGenerator, Transformer
 
-QUERIES = 300
+GROUPS = 32
 UNUSED = ("fpn.*", "attn_fc.*")
 
 
-def projection(in_channels: int, *, kernel: int = 1) -> nn.Sequential:
-    """A convolution to 256 channels and a group norm; further layers without weights may follow."""
-    return nn.Sequential(nn.Conv2d(in_channels, CHANNELS, kernel, padding=kernel // 2), nn.GroupNorm(32, CHANNELS))
+def projection(in_channels: int, width: int, *, kernel: int = 1) -> nn.Sequential:
+    """A convolution to ``width`` channels and a group norm; further layers without weights may follow."""
+    return nn.Sequential(nn.Conv2d(in_channels, width, kernel, padding=kernel // 2), nn.GroupNorm(GROUPS, width))
 
 
 class AudioVisualMixer(nn.Module):
     """The audio token looks over the mask feature and gates its channels: ``M * sigmoid(proj(attention(u, M)))``."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.q_proj = nn.Linear(CHANNELS, CHANNELS, bias=False)
-        self.kv_proj = nn.Linear(CHANNELS, 2 * CHANNELS, bias=False)
-        self.proj = nn.Linear(CHANNELS, CHANNELS)
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.kv_proj = nn.Linear(width, 2 * width, bias=False)
+        self.proj = nn.Linear(width, width)
 
     def gate(self, feature: Tensor, audio: Tensor) -> Tensor:
         """``(N, 256)`` in [0, 1] for ``feature (N, 256, h, w)`` and ``audio (N, 1, 256)``."""
-        n = len(feature)
+        n, width = feature.shape[:2]
         pixels = feature.flatten(2).transpose(1, 2)
         q = self.q_proj(audio).view(n, 1, HEADS, -1).transpose(1, 2)
-        k, v = self.kv_proj(pixels).view(n, -1, 2, HEADS, CHANNELS // HEADS).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(q, k, v).reshape(n, CHANNELS)
+        k, v = self.kv_proj(pixels).view(n, -1, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(q, k, v).reshape(n, width)
         return self.proj(seen).sigmoid()
 
     def forward(self, feature: Tensor, audio: Tensor) -> Tensor:
@@ -53,9 +53,9 @@ class PixelMlp(nn.Module):
     channels of all pixels at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
-        widths = (QUERIES, 2048, 2048, CHANNELS)
+        widths = (form.queries, 8 * form.width, 8 * form.width, form.width)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
 
     def forward(self, query: Tensor, feature: Tensor) -> Tensor:
@@ -79,23 +79,24 @@ class Head(nn.Module):
     The stride-4 map only joins the mask feature; the other three are the encoder's levels.
     """
 
-    def __init__(self, in_channels: tuple[int, ...], classes: int) -> None:
+    def __init__(self, in_channels: tuple[int, ...], classes: int, form: Form = PUBLISHED) -> None:
         super().__init__()
-        self.in_proj = nn.ModuleList(projection(channels) for channels in in_channels)
-        self.level_embed = nn.Parameter(torch.zeros(3, CHANNELS))
-        self.query_generator = QueryGenerator(queries=QUERIES)
-        self.learnable_query = nn.Embedding(QUERIES, CHANNELS)
-        self.transformer = Transformer()
-        self.lateral_conv = projection(CHANNELS)
-        self.out_conv = projection(CHANNELS, kernel=3)
-        self.fusion_block = AudioVisualMixer()
-        self.mlp = PixelMlp()
+        width = form.width
+        self.in_proj = nn.ModuleList(projection(channels, width) for channels in in_channels)
+        self.level_embed = nn.Parameter(torch.zeros(3, width))
+        self.query_generator = QueryGenerator(form)
+        self.learnable_query = nn.Embedding(form.queries, width)
+        self.transformer = Transformer(form)
+        self.lateral_conv = projection(width, width)
+        self.out_conv = projection(width, width, kernel=3)
+        self.fusion_block = AudioVisualMixer(width)
+        self.mlp = PixelMlp(form)
         self.fc = nn.Sequential(
-            nn.Conv2d(CHANNELS, 128, 3, padding=1),
+            nn.Conv2d(width, width // 2, 3, padding=1),
             nn.Upsample(scale_factor=4, mode="bilinear"),
-            nn.Conv2d(128, 32, 3, padding=1),
+            nn.Conv2d(width // 2, width // 8, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(32, classes, 1, bias=False),
+            nn.Conv2d(width // 8, classes, 1, bias=False),
         )
 
     def forward(self, maps: list[Tensor], audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +105,7 @@ class Head(nn.Module):
         tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
         position = torch.cat(
             [
-                sine_position(h, w, normalised=False, device=tokens.device) + embed
+                sine_position(h, w, normalised=False, device=tokens.device, channels=tokens.shape[2]) + embed
                 for (h, w), embed in zip(sizes, self.level_embed, strict=True)
             ]
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,12 +11,29 @@ from ...layers.attention import attend
 from ...layers.deformable import DeformableAttention, Sizes, token_centres
 from ...layers.pieces import in_pieces
 
-CHANNELS = 256
 HEADS = 8
 
 
-def attention(*, bias: bool = True) -> nn.MultiheadAttention:
-    return nn.MultiheadAttention(CHANNELS, HEADS, bias=bias, batch_first=True)
+@dataclass(frozen=True)
+class Form:
+    """How large the stacks are; all other widths of the head go with ``width``. As published by default.
+
+    Attributes:
+        width: numbers of a token and of a query.
+        queries: of a frame.
+        layers: of each stack.
+    """
+
+    width: int = 256
+    queries: int = 300
+    layers: int = 6
+
+
+PUBLISHED = Form()
+
+
+def attention(width: int, *, bias: bool = True) -> nn.MultiheadAttention:
+    return nn.MultiheadAttention(width, HEADS, bias=bias, batch_first=True)
 
 
 class SingleKeyAttention(nn.MultiheadAttention):
@@ -28,12 +47,12 @@ class SingleKeyAttention(nn.MultiheadAttention):
 class QueryGeneratorLayer(nn.Module):
     """Queries attend to each other, take up the frame's one audio token, and pass a feed-forward part."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.self_attn = attention(bias=False)
-        self.cross_attn = SingleKeyAttention(CHANNELS, HEADS, bias=False)
-        self.ffn = nn.Sequential(nn.Linear(CHANNELS, 1024), nn.GELU(), nn.Linear(1024, CHANNELS))
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(CHANNELS) for _ in range(3))
+        self.self_attn = attention(width, bias=False)
+        self.cross_attn = SingleKeyAttention(width, HEADS, bias=False)
+        self.ffn = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, query: Tensor, audio: Tensor) -> Tensor:
         query = self.norm1(query + attend(self.self_attn, query, query, query))
@@ -44,10 +63,10 @@ class QueryGeneratorLayer(nn.Module):
 class QueryGenerator(nn.Module):
     """Audio token ``(N, 1, 256)`` to audio-conditioned queries ``(N, 300, 256)``."""
 
-    def __init__(self, *, queries: int, layers: int = 6) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
-        self.query = nn.Embedding(queries, CHANNELS)
-        self.layers = nn.ModuleList(QueryGeneratorLayer() for _ in range(layers))
+        self.query = nn.Embedding(form.queries, form.width)
+        self.layers = nn.ModuleList(QueryGeneratorLayer(form.width) for _ in range(form.layers))
 
     def forward(self, audio: Tensor) -> Tensor:
         query = self.query.weight.expand(len(audio), -1, -1)
@@ -59,13 +78,13 @@ class QueryGenerator(nn.Module):
 class EncoderLayer(nn.Module):
     """Deformable attention over the tokens of all levels, and a feed-forward part."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.self_attn = DeformableAttention(CHANNELS, heads=HEADS)
-        self.norm1 = nn.LayerNorm(CHANNELS)
-        self.linear1 = nn.Linear(CHANNELS, 2048)
-        self.linear2 = nn.Linear(2048, CHANNELS)
-        self.norm2 = nn.LayerNorm(CHANNELS)
+        self.self_attn = DeformableAttention(width, heads=HEADS)
+        self.norm1 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, 8 * width)
+        self.linear2 = nn.Linear(8 * width, width)
+        self.norm2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, position: Tensor, sizes: Sizes, centres: Tensor) -> Tensor:
         x = self.norm1(x + self.self_attn(x + position, x, sizes, centres))
@@ -78,13 +97,13 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Queries attend to each other, then to all tokens of the encoder; no positions here."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.self_attn = attention()
-        self.cross_attn = attention()
-        self.linear1 = nn.Linear(CHANNELS, 2048)
-        self.linear2 = nn.Linear(2048, CHANNELS)
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(CHANNELS) for _ in range(3))
+        self.self_attn = attention(width)
+        self.cross_attn = attention(width)
+        self.linear1 = nn.Linear(width, 8 * width)
+        self.linear2 = nn.Linear(8 * width, width)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
         query = self.norm1(query + attend(self.self_attn, query, query, query))
@@ -93,9 +112,9 @@ class DecoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, layers: int = 6) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer() for _ in range(layers))
+        self.layers = nn.ModuleList(EncoderLayer(form.width) for _ in range(form.layers))
 
     def forward(self, x: Tensor, position: Tensor, sizes: Sizes) -> Tensor:
         centres = token_centres(sizes, device=x.device)
@@ -105,9 +124,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, layers: int = 6) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer() for _ in range(layers))
+        self.layers = nn.ModuleList(DecoderLayer(form.width) for _ in range(form.layers))
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
         for layer in self.layers:
@@ -118,10 +137,10 @@ class Decoder(nn.Module):
 class Transformer(nn.Module):
     """Tokens ``(N, S, 256)`` and queries ``(N, 300, 256)`` to memory ``(N, S, 256)`` and queries of the last layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.decoder = Decoder()
+        self.encoder = Encoder(form)
+        self.decoder = Decoder(form)
 
     def forward(self, x: Tensor, position: Tensor, sizes: Sizes, query: Tensor) -> tuple[Tensor, Tensor]:
         memory = self.encoder(x, position, sizes)
