@@ -1,4 +1,4 @@
-"""The small TPAVI by itself, as an adapter and trained; and what a frozen backbone saw, kept for trainings."""
+"""The small base models by themselves, as adapters and trained; and what a frozen backbone saw, kept for trainings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from coprop_plugin.cli.main import main
 from coprop_plugin.datasets.made import made_clips
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.keyframe.ears import EARS, open_ear
+from coprop_plugin.keyframe.former import Former, FormerForm, look_around
 from coprop_plugin.keyframe.lite0 import WEIGHTS
 from coprop_plugin.keyframe.network import KpfForm
 from coprop_plugin.keyframe.whole import WholeClip, WholeForm
+from coprop_plugin.layers.deformable import DeformableAttention
 from coprop_plugin.layers.efficientnet_lite import EfficientNetLite0
-from coprop_plugin.training.kpf import KpfTraining, starting_kpf, starting_whole
+from coprop_plugin.training.kpf import KpfTraining, starting_base, starting_kpf
 from coprop_plugin.training.loop import train
 from coprop_plugin.training.schedule import Schedule
 from coprop_plugin.training.seen import SeenClips
@@ -29,6 +31,7 @@ from coprop_plugin.weights.checkpoint import read_state_dict
 
 SIZE = (32, 32)
 FORM = WholeForm(EARS["logmel"], width=16, size=SIZE)
+FORMER = FormerForm(EARS["logmel"], width=64, size=SIZE, queries=3, layers=1)
 KPF = KpfForm("lite0", EARS["logmel"], width=32, hidden=32, queries=2, encoder_layers=1, decoder_layers=1, size=SIZE)
 SCHEDULE = Schedule(steps=4, batch=2, learning_rate=1e-3, warm_up=0, save_every=2)
 
@@ -58,7 +61,8 @@ def training(lite0: Path, kind: str, folder: Path | None, **options: int) -> Kpf
     if kind == "kpf":
         network, _ = starting_kpf(KPF, backbone_checkpoint=lite0)
     else:
-        network = starting_whole(FORM, backbone_checkpoint=lite0)  # type: ignore[assignment]
+        make = (lambda: WholeClip(FORM)) if kind == "tpavi" else (lambda: Former(FORMER))
+        network = starting_base(make, backbone_checkpoint=lite0)  # type: ignore[assignment,type-var]
     hear, clips = open_ear("logmel"), source()
     seen = folder and SeenClips(folder, clips, network.backbone.eval(), hear, size=SIZE, key={}, **options)
     return KpfTraining(network, clips, hear, frames=5, freeze_backbone=True, seen=seen)
@@ -87,6 +91,45 @@ def test_weights_tell_the_form_and_odd_ones_are_named(network: WholeClip) -> Non
     ):
         with pytest.raises(CheckpointError, match=words):
             cp.build_adapter("tpavi_lite", checkpoint=odd)
+
+
+def test_frames_of_the_small_avsegformer_never_meet_and_its_weights_tell_its_form() -> None:
+    torch.manual_seed(2)
+    state = Former(FORMER).state_dict()
+    assert FormerForm.of(state) == FORMER
+    clip = made_clips("synth:moc:0-0").make(0, size=(48, 80)).clip
+    adapter = cp.build_adapter("avsegformer_lite", checkpoint=state, device="cpu")
+    whole, alone = adapter.predict(clip), adapter.predict_frames(clip, [3])
+    assert whole.size == SIZE
+    np.testing.assert_allclose(whole.frame(3), alone[3], atol=1e-5)
+    for odd in (
+        {"audio_proj.weight": torch.zeros(33, 40)},
+        {"head.learnable_query.weight": torch.zeros(4)},
+        {"input_px": torch.tensor([31, 32])},
+    ):
+        with pytest.raises(CheckpointError, match=r"no small AVSegFormer that can be|does not fit"):
+            cp.build_adapter("avsegformer_lite", checkpoint=state | odd)
+    with pytest.raises(CoPropError, match="width in multiples of 64"):
+        FormerForm(width=48)
+
+
+@torch.no_grad()
+def test_sound_asks_the_small_avsegformer() -> None:
+    """Another sound, other masks; and a pixel that is bright is no object before anything is learned."""
+    torch.manual_seed(3)
+    network = Former(FORMER).eval()
+    pictures, sounds = torch.randn(2, 3, *SIZE), torch.randn(2, FORMER.audio_dim)
+    before, after = network(pictures, sounds)[-1], network(pictures, -sounds)[-1]
+    assert (before - after).abs().max() > 1e-4 and before.sigmoid().mean() < 0.3
+
+
+def test_heads_begin_by_looking_around() -> None:
+    attention = DeformableAttention(16, heads=4, levels=2, points=2)
+    look_around(attention)
+    offsets = attention.sampling_offsets.bias.view(4, 2, 2, 2)
+    assert torch.allclose(offsets[0, 0], torch.tensor([[1.0, 0.0], [2.0, 0.0]]), atol=1e-6)
+    assert torch.equal(offsets[:, 0], offsets[:, 1]) and torch.allclose(offsets[2], -offsets[0], atol=1e-6)
+    assert not attention.sampling_offsets.weight.any() and not attention.attention_weights.bias.any()
 
 
 @pytest.mark.parametrize("kind", ["kpf", "tpavi"])
@@ -124,21 +167,27 @@ def test_what_is_kept_is_what_the_backbone_sees(lite0: Path, tmp_path: Path) -> 
         KpfTraining(WholeClip(FORM), clips, hear, frames=4)
 
 
-def test_all_but_the_backbone_is_trained(lite0: Path, tmp_path: Path) -> None:
-    trained = training(lite0, "tpavi", tmp_path / "seen")
+@pytest.mark.parametrize("kind", ["tpavi", "avsegformer"])
+def test_all_but_the_backbone_is_trained(lite0: Path, tmp_path: Path, kind: str) -> None:
+    trained = training(lite0, kind, tmp_path / "seen")
     before = {name: value.clone() for name, value in trained.module.named_parameters()}
     train(trained, tmp_path / "run", schedule=SCHEDULE)
     for name, value in trained.module.named_parameters():
         assert torch.equal(before[name], value) == name.startswith("backbone."), name
 
 
-def test_from_the_command_line(lite0: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("subject", "flags"), [("tpavi", "--width 16"), ("avsegformer", "--width 64 --queries 2 --layers 1 --frames 2")]
+)
+def test_from_the_command_line(
+    lite0: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], subject: str, flags: str
+) -> None:
     common = ["--data", "synth:moc:0-1", "--steps", "1", "--batch", "2", "--device", "cpu", "--json"]
-    form = ["--ear", "logmel", "--width", "16", "--size", "32x32", "--backbone-checkpoint", str(lite0)]
+    form = ["--ear", "logmel", "--size", "32x32", "--backbone-checkpoint", str(lite0), *flags.split()]
     out = ["--seen", str(tmp_path / "seen"), "-o", str(tmp_path / "run")]
-    assert main(["train", "tpavi", *common, *form, *out]) == 0
+    assert main(["train", subject, *common, *form, *out]) == 0
     weights = json.loads(capsys.readouterr().out)["weights"]
-    assert cp.build_adapter("tpavi_lite", checkpoint=weights, device="cpu").size == SIZE
+    assert cp.build_adapter(f"{subject}_lite", checkpoint=weights, device="cpu").size == SIZE
     assert len(list((tmp_path / "seen").iterdir())) == 2
     kpf = "--backbone lite0 --ear logmel --width 32 --hidden 32 --queries 2 --size 32x32".split()
     assert main(["train", "kpf", *common, *kpf, "--backbone-checkpoint", str(lite0), *out]) == 2

@@ -159,6 +159,47 @@ def test_rows_of_stage_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     ]
 
 
+def test_any_adapter_is_a_base_model_of_table_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows by the names that were given; with other options of the part they are measured again."""
+    built, build = [], parts.build
+
+    def build_or_model(kind: str, part: dict) -> object:
+        built.append(part)
+        return model() if kind == "adapter" and part["name"] != "callable" else build(kind, part)
+
+    monkeypatch.setattr(parts, "build", build_or_model)
+    monkeypatch.setattr(study_paper, "_sets", lambda args: {"moc-like": lambda: islice(cases(), 1)})
+    monkeypatch.setattr("coprop_plugin.datasets.objects.library.open_library", lambda folder: None)
+    (tmp_path / "library.json").write_text("{}")
+    (tmp_path / "w").write_bytes(b"first")
+    words = [
+        "study",
+        "paper",
+        "--library",
+        str(tmp_path),
+        "--propagator",
+        "hold",
+        "-o",
+        str(tmp_path / "out"),
+        "--json",
+    ]
+    words += ["--base", f"seed 1=kpf:checkpoint={tmp_path / 'w'}", "--base", "seen=look"]
+
+    def lines() -> int:
+        assert main(words) == 0
+        rows = [row for row in json.loads(capsys.readouterr().out) if "not run" not in row]
+        assert {row["base"] for row in rows} == {"seed 1", "seen"} and {row["table"] for row in rows} == {"1"}
+        return len((tmp_path / "out" / "cells.jsonl").read_text().splitlines())
+
+    first = lines()
+    assert {"name": "kpf", "checkpoint": str(tmp_path / "w")} in built
+    assert lines() == first
+    (tmp_path / "w").write_bytes(b"second")
+    assert lines() == first + 5, "five cells of the one base model that changed"
+
+
 def test_without_inserts_their_rows_say_so() -> None:
     for inserts in (None, paper_rows.Inserts("plain", text=("words",))):
         lacking = {row.table: row.reason for row in rows(inserts) if row.cell is None}
@@ -179,6 +220,9 @@ def test_the_command_names_what_it_needs(tmp_path: Path, capsys: pytest.CaptureF
         (["--look", "--insert", "aip"], "are ROW=NAME"),
         (["--look", "--clips-each", "0"], "--clips-each is 1 or more"),
         (["--look", "--insert", "a=flow", "--text-insert", "a=flow"], "two propagators have the row 'a'"),
+        (["--base", "mine"], "are ROW=NAME"),
+        (["--look", "--base", "look=look"], "two base models have the row 'look'"),
+        (["--base", "a=look", "--base", "a=look"], "two base models have the row 'a'"),
     ):
         assert main(["study", "paper", "--library", str(tmp_path), *words]) == 2
         assert message in capsys.readouterr().err

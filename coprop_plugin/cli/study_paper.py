@@ -37,6 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--kpf", metavar="FILE", help="trained on all frames: coprop train kpf")
     models.add_argument("--kpf-keyframes", metavar="FILE", help="fine-tuned on keyframes: coprop train kpf --keyframes")
     models.add_argument("--look", action="store_true", help="the training-free adapter too, as a base model of table 1")
+    models.add_argument(
+        "--base",
+        action="append",
+        default=[],
+        metavar="ROW=NAME[:k=v,…]",
+        help="any other adapter as a base model of table 1, and what its rows are called, as "
+        "'avsegformer_lite=avsegformer_lite:checkpoint=FILE' or 'kpf, seed 1=kpf:checkpoint=FILE'",
+    )
     models.add_argument("--propagator", default="flow", metavar="NAME", help="the plain one (flow)")
     models.add_argument(
         "--insert",
@@ -64,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     folder = study_folder(args.out) if args.out else None
     models = _models(args)
     if not models:
-        raise CoPropError("the tables need a base model: --tpavi, --kpf, --kpf-keyframes or --look.")
+        raise CoPropError("the tables need a base model: --tpavi, --kpf, --kpf-keyframes, --look or --base.")
     inserts, named = _inserts(args)
     propagators = {args.propagator: args.propagator, **named}
     built = {name: parts.build("propagator", options.parsed("propagator", text)) for name, text in propagators.items()}
@@ -119,7 +127,8 @@ def _keys(args: argparse.Namespace, propagators: dict[str, str]) -> Callable[[Ce
 
     open_library(args.library)  # said before hours of work that there is none
     weights = {"tpavi_lite": args.tpavi, "kpf": args.kpf, "kpf, keyframes": args.kpf_keyframes}
-    of_bases = {name: digest(file) for name, file in weights.items() if file}
+    of_bases: dict[str, Any] = {name: digest(file) for name, file in weights.items() if file}
+    of_bases |= {name: _with_digests(part) for name, part in _further(args).items()}
     of_propagators = {name: _with_digests(options.parsed("propagator", text)) for name, text in propagators.items()}
     all_cells = {"version": __version__, "library": digest(Path(args.library) / "library.json"), "size": args.size}
 
@@ -155,7 +164,23 @@ def _models(args: argparse.Namespace) -> dict[str, Any]:
         for name, (part, file) in given.items()
         if file
     }
-    return models | ({"look": parts.build("adapter", "look")} if args.look else {})
+    if args.look:
+        models["look"] = parts.build("adapter", "look")
+    for name, part in _further(args).items():
+        if name in models:
+            raise CoPropError(f"two base models have the row '{name}'; name them apart.")
+        models[name] = parts.build("adapter", part)
+    return models
+
+
+def _further(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What --base names: rows and parts."""
+    found: dict[str, dict[str, Any]] = {}
+    for row, part in map(_named, args.base):
+        if row in found:
+            raise CoPropError(f"two base models have the row '{row}'; name them apart.")
+        found[row] = options.parsed("adapter", part)
+    return found
 
 
 def _if_given(models: dict[str, Any], name: str) -> str | None:
@@ -166,7 +191,7 @@ def _named(text: str) -> tuple[str, str]:
     name, equals, part = text.partition("=")
     if not equals or not name or not part:
         raise CoPropError(
-            f"--insert and --text-insert are ROW=NAME[:k=v,…], as '4-layer=audio_insert:checkpoint=FILE'; got '{text}'."
+            f"--base, --insert and --text-insert are ROW=NAME[:k=v,…], as '4-layer=audio_insert:checkpoint=FILE'; got '{text}'."
         )
     return name, part
 

@@ -10,13 +10,14 @@ HELP = """Train the model of an OpenMMLab config. The config is Python code, and
 With a CoPropHook in it, save_best='coprop/mIoU' keeps the checkpoint whose refined masks are best.
 `coprop train propagator --help`: train AOT and its audio insert instead, without a config; `coprop train control-points
 --help`: the learned control points; `coprop train kpf --help`: the keyframe processor; `coprop train ssp --help`:
-Stepping Stone Plus, a base model; `coprop train tpavi --help`: a small base model that sees whole clips."""
+Stepping Stone Plus, a base model; `coprop train tpavi --help` and `coprop train avsegformer --help`: small base models."""
 SUBJECTS = {
     "propagator": "train_propagator",
     "control-points": "train_points",
     "kpf": "train_kpf",
     "ssp": "train_ssp",
     "tpavi": "train_tpavi",
+    "avsegformer": "train_avsegformer",
 }
 EXAMPLES = """  coprop train my_config.py
   coprop train my_config.py pretrained.pth --set train_cfg.max_epochs=5

@@ -135,6 +135,7 @@ class Kpf(nn.Module):
             nn.init.constant_(last.bias[-1:], RARE_LOGIT)
 
     together = 1  # frames never meet
+    subject = "kpf"  # of coprop train
 
     def forward(self, pictures: Tensor, sounds: Tensor) -> Tensor:
         return self.decode(self.backbone(pictures), sounds)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from ..adapters.images import normalise, resize_bilinear
 from ..datasets.keyframes import KeyframeList
 from ..errors import CoPropError
 from ..keyframe.backbones import fill
+from ..keyframe.former import Former
 from ..keyframe.network import VARIANTS, Kpf, KpfForm
-from ..keyframe.whole import WholeClip, WholeForm
+from ..keyframe.whole import WholeClip
 from ..propagators.aot.preprocess import nearest
 from ..propagators.guides import AudioFeatures
 from ..structures import AVSBENCH_CLASSES
@@ -27,6 +28,7 @@ from .losses import IGNORE, keyframe_losses
 from .seen import SeenClips, stacked
 from .sequences import LabelledClip, SeenClip, SequenceSource
 
+Small = TypeVar("Small", WholeClip, Former)
 FLIP_SHARE = 0.5
 LIGHT = 0.2  # by which share brightness and contrast vary
 HEARD_BYTES = 64 << 20  # of clips' audio features, which are the same in every epoch
@@ -75,7 +77,7 @@ class KpfTraining:
     An item is a clip, of which a step draws some frames that have masks. Adam is the loop's AdamW without weight
     decay. Each decoder layer's masks are compared with the truth, as CATR's are.
 
-    The small TPAVI is trained by the same steps: then the frames of a clip follow one another and are seen together.
+    The small base models are trained by the same steps; TPAVI's frames follow one another and are seen together.
 
     Args:
         network: ``network.to(device)`` decides where it is trained.
@@ -94,7 +96,7 @@ class KpfTraining:
 
     def __init__(
         self,
-        network: Kpf | WholeClip,
+        network: Kpf | WholeClip | Former,
         source: SequenceSource,
         hear: AudioFeatures,
         *,
@@ -175,7 +177,7 @@ class KpfTraining:
 
     def describe(self) -> Mapping[str, Any]:
         return {
-            "trains": "kpf" if isinstance(self._network, Kpf) else "tpavi_lite",
+            "trains": self._network.subject,
             "form": asdict(self._network.form),
             "data": self._source.describe(),
             "frames": self._frames,
@@ -271,8 +273,11 @@ def starting_kpf(
     return network, fill(network.backbone, form.backbone, backbone_checkpoint)
 
 
-def starting_whole(form: WholeForm, *, backbone_checkpoint: str | Path | None = None, seed: int = 0) -> WholeClip:
-    """A small TPAVI to be trained: a backbone with its weights, by default the installed package's, the rest random.
+def starting_base(make: Callable[[], Small], *, backbone_checkpoint: str | Path | None = None, seed: int = 0) -> Small:
+    """A small base model to be trained: a backbone with its weights, by default the installed package's, the rest random.
+
+    Args:
+        make: builds it.
 
     Raises:
         CheckpointError: a file that is unsafe, damaged or of another network.
@@ -280,6 +285,6 @@ def starting_whole(form: WholeForm, *, backbone_checkpoint: str | Path | None = 
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network = WholeClip(form)
+        network = make()
     fill(network.backbone, "lite0", backbone_checkpoint)
     return network
