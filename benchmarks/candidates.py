@@ -1,8 +1,9 @@
-"""What an ear gains by nouns, and what motion says: ``python benchmarks/candidates.py objects:LIBRARY:test:moc:0-8 [-o JSON]``.
+"""What an ear gains by nouns, and what motion says: ``python benchmarks/candidates.py objects:LIBRARY:test:moc:0-8``.
 
 A library's clips with classes (AVSBench's words), and the same as binary masks told by their pictures (``look``), with the
 points of ``boundary``. The nouns of a clip are its visible things' true names and two wrong ones, or half of the true ones
-are exchanged for wrong ones too. Then what motion says of sounding: in composed clips nothing, by construction.
+are exchanged for wrong ones too. Then what motion says of sounding: in composed clips nothing, by construction. Writes
+``benchmarks/results/candidates.json`` and the tables of ``RESULTS_plug_in.md``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import put
 
 from coprop_plugin import parts
 from coprop_plugin.audio.tags import Tags, avsbench_table
@@ -29,6 +31,8 @@ from coprop_plugin.structures import Clip
 from coprop_plugin.study.cases import Case, made_cases
 from coprop_plugin.study.plug_in import evaluate
 
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "candidates.json"
 FAULTS = {
     "classes": ("perfect", "lag", "flicker", "ignore_sound", "leak", "confusion"),
     "pictures": ("perfect", "lag", "ignore_sound", "leak"),
@@ -149,15 +153,13 @@ def table(masks: str, of: list[dict[str, Any]]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", help="objects:LIBRARY:test:moc:A-B")
-    parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
     found: dict[str, Any] = {"motion": motion(args.clips)}
     print(found["motion"])
     for masks in FAULTS:
         found[masks] = summary(list(rows(args.clips, masks)))
-        print("\n".join(["", *table(masks, found[masks])]), flush=True)
-    if args.output:
-        args.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        put(HERE / "RESULTS_plug_in.md", f"candidates: {masks}", "\n".join(table(masks, found[masks])))
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Stored results and tables of the propagators: ``python benchmarks/carried.py --real FILE… --library NAME=FILE… --study NAME=DIR…``.
 
 Takes what ``real_vos.py --json`` and ``library_vos.py --json`` wrote, and folders of ``coprop study plug-in -o``; what is not
-given stays as it is stored. Writes ``benchmarks/results/carried.json`` and prints the tables of ``RESULTS.md``.
+given stays as it is stored. Writes ``benchmarks/results/carried.json`` and the tables of ``RESULTS.md``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results" / "carried.json"
+from pages import put
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "carried.json"
 
 
 def real_rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -92,10 +95,14 @@ def _cell(row: Mapping[str, Any]) -> str:
     return f"{row['alignment'][1]:.1f} / {row['M_J'][1]:.1f} ({row['worse clips']}, {row['worst']:+.1f}{back})"
 
 
-def tables(stored: Mapping[str, Any]) -> list[str]:
-    """All tables of the page."""
-    studied = [study_table(stored["study"], policy) for policy in ("consensus", "replace")]
-    return [real_table(stored["real"]), library_table(stored["library"]), *studied]
+def tables(stored: Mapping[str, Any]) -> dict[str, str]:
+    """All tables of the page, by their marks."""
+    studied = {f"carried: {policy}": study_table(stored["study"], policy) for policy in ("consensus", "replace")}
+    return {
+        "carried: real": real_table(stored["real"]),
+        "carried: library": library_table(stored["library"]),
+        **studied,
+    }
 
 
 def main() -> None:
@@ -114,7 +121,8 @@ def main() -> None:
         folders = dict(given.split("=", 1) for given in options.study)
         stored["study"] = [row for name, folder in folders.items() for row in study_rows(name, Path(folder))]
     RESULTS.write_text(json.dumps(stored, ensure_ascii=False) + "\n", encoding="utf-8")
-    print("\n\n".join(tables(stored)))
+    for name, table in tables(stored).items():
+        put(HERE / "RESULTS.md", name, table)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/control_points.py objects/lib … --generators boundary:yamnet=True tagger:model=yamnet --clips 60
 
 The library's clips are of its test part (kind moc; all casts, voices from off-screen count as sources). Rows are stored in
-results/control_points.json, one a set and generator, and replaced when they are measured again; then all rows are printed.
+results/control_points.json, one a set and generator, and replaced when they are measured again; the table in RESULTS.md is written.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import put
 
 from coprop_plugin.control_points.base import ControlPointGenerator
 from coprop_plugin.control_points.sound_only import clip_of_sound
@@ -28,7 +29,8 @@ from coprop_plugin.study.clips import Known, composed_clips, sound_clips
 from coprop_plugin.study.points import Tally
 from coprop_plugin.training.boundary import calibration_error
 
-RESULTS = Path(__file__).parent / "results/control_points.json"
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results/control_points.json"
 GENERATORS = ("changepoint", "cosine-logmel", "boundary")
 KINDS = ("begins", "ends", "joins", "leaves", "follows", "other")
 COLUMNS = {"F1@0": "F1@0", "F1@1": "F1@1", "precision@0": "precision", "recall@0": "recall", "error_s": "onset error s"}
@@ -55,7 +57,7 @@ def main() -> None:
     with atomic_write(RESULTS, "w") as file:
         json.dump(rows, file, indent=1)
         file.write("\n")
-    print(table(rows))
+    put(HERE / "RESULTS.md", "control points", table(rows))
 
 
 def measured(generator: ControlPointGenerator, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:

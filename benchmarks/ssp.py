@@ -1,7 +1,7 @@
 """Does flow help what moves, and text what stands still? SSP's Table 2 in small, on clips of real objects and sounds.
 
     python benchmarks/ssp.py --library objects --runs runs            # the same command goes on where it stopped
-    python benchmarks/ssp.py --runs runs --table > RESULTS_ssp.md     # what is there so far
+    python benchmarks/ssp.py --runs runs --table     # results/ssp.json and the table of RESULTS_ssp.md, of what is there
 
 Half of the objects stand still under a camera that stands; the others move. One small AAVS a seed is trained from
 scratch, then every row goes on from it for the same number of steps on the same clips. Judged are frames of clips that
@@ -28,6 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from pages import put
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, BertTokenizer, CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
@@ -54,6 +55,8 @@ from coprop_plugin.training.ssp_clips import SspClips
 from coprop_plugin.training.ssp_start import starting_ssp
 from coprop_plugin.training.state import WEIGHTS
 
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "ssp.json"
 KIND, RENDERED, SIZE = "ms3", (128, 128), (64, 64)
 SIZES = replace(
     STAGE_1,
@@ -339,12 +342,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", help="of objects, made by `coprop data objects`")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the trainings")
-    parser.add_argument("--table", action="store_true", help="print what is there, and write RUNS/ssp.json")
+    parser.add_argument(
+        "--table", action="store_true", help="write the stored results and the page's table from what is there"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.table:
         results = collected(given.runs)
-        (given.runs / "ssp.json").write_text(written(results), encoding="utf-8")
-        print(table(results))
+        RESULTS.write_text(written(results), encoding="utf-8")
+        put(HERE / "RESULTS_ssp.md", "ssp", table(results))
     else:
         run(given)

@@ -11,6 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def stands(page: str, name: str, table: str) -> bool:
+    """Whether a table stands in a page of results between its marks."""
+    text = (ROOT / "benchmarks" / page).read_text(encoding="utf-8")
+    return f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in text
+
+
 @pytest.fixture(autouse=True)
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts find what stands beside them."""
@@ -20,65 +26,53 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("page", ["README.md", "benchmarks/RESULTS.md", "benchmarks/RESULTS_plug_in.md"])
 def test_the_headline_is_what_was_measured(page: str) -> None:
     text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
-    stored = json.loads((ROOT / "benchmarks/results/plug_in.json").read_text(encoding="utf-8"))
-    sets = stored["sets"]
+    sets = stored("plug_in")["sets"]
     assert all(one["part"] == "held-out" and one["masks"] == "binary" for one in sets)
     for one in sets:  # the counts that are told are those of the clips that are listed
         assert all(row["worse clips"] == len(row["harmed"]) for row in one["rows"])
-    bench = runpy.run_path(str(ROOT / "benchmarks/plug_in.py"))
-    assert bench["headline"](sets) in text
+    assert bench("plug_in")["headline"](sets) in text
 
 
-def test_the_tables_of_the_plug_in_are_what_was_measured() -> None:
-    stored = json.loads((ROOT / "benchmarks/results/plug_in.json").read_text(encoding="utf-8"))
-    page = (ROOT / "benchmarks/RESULTS_plug_in.md").read_text(encoding="utf-8")
-    for name, table in runpy.run_path(str(ROOT / "benchmarks/plug_in.py"))["tables"](stored).items():
-        assert f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in page
+def stored(name: str) -> dict | list:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def bench(name: str) -> dict:
+    return runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))
+
+
+@pytest.mark.parametrize(
+    ("script", "page"), [("plug_in", "RESULTS_plug_in.md"), ("paper", "RESULTS_paper.md"), ("carried", "RESULTS.md")]
+)
+def test_the_tables_of_a_page_are_what_was_measured(script: str, page: str) -> None:
+    for name, table in bench(script)["tables"](stored(script)).items():
+        assert stands(page, name, table), name
 
 
 def test_the_tables_of_evidence_are_what_was_measured() -> None:
-    stored = json.loads((ROOT / "benchmarks/results/plug_in.json").read_text(encoding="utf-8"))["evidence"]
-    page = (ROOT / "benchmarks/RESULTS_plug_in.md").read_text(encoding="utf-8")
-    bench = runpy.run_path(str(ROOT / "benchmarks/evidence.py"))
-    assert stored.keys() == bench["FAULTS"].keys()
-    for name, rows in stored.items():
-        assert f"<!-- evidence: {name} -->\n{bench['table'](rows)}\n<!-- end of evidence: {name} -->" in page
+    found, script = stored("plug_in")["evidence"], bench("evidence")
+    assert found.keys() == script["FAULTS"].keys()
+    for name, rows in found.items():
+        assert stands("RESULTS_plug_in.md", f"evidence: {name}", script["table"](rows))
 
 
-def test_the_table_of_control_points_is_what_was_measured() -> None:
-    rows = json.loads((ROOT / "benchmarks/results/control_points.json").read_text(encoding="utf-8"))
-    table = runpy.run_path(str(ROOT / "benchmarks/control_points.py"))["table"]
-    assert table(rows) in (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
-
-
-def test_the_table_of_ssp_is_what_was_measured() -> None:
-    found = json.loads((ROOT / "benchmarks/results/ssp.json").read_text(encoding="utf-8"))
-    table = runpy.run_path(str(ROOT / "benchmarks/ssp.py"))["table"]
-    assert table(found) in (ROOT / "benchmarks/RESULTS_ssp.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("script", "page", "name"), [("control_points", "RESULTS.md", "control points"), ("ssp", "RESULTS_ssp.md", "ssp")]
+)
+def test_a_table_is_what_was_measured(script: str, page: str, name: str) -> None:
+    assert stands(page, name, bench(script)["table"](stored(script)))
 
 
 def test_the_tables_of_candidates_are_what_was_measured() -> None:
-    found = json.loads((ROOT / "benchmarks/results/candidates.json").read_text(encoding="utf-8"))
-    bench = runpy.run_path(str(ROOT / "benchmarks/candidates.py"))
-    page = (ROOT / "benchmarks/RESULTS_plug_in.md").read_text(encoding="utf-8")
-    for masks in bench["FAULTS"]:
-        assert "\n".join(bench["table"](masks, found[masks])) in page
-    motion = found["motion"]
+    found, script = stored("candidates"), bench("candidates")
+    for masks in script["FAULTS"]:
+        assert stands("RESULTS_plug_in.md", f"candidates: {masks}", "\n".join(script["table"](masks, found[masks])))
+    motion, page = found["motion"], (ROOT / "benchmarks/RESULTS_plug_in.md").read_text(encoding="utf-8")
     assert f"is {motion['correlation']:.2f} ({motion['frames']} frames, ± {motion['half width']:.2f})" in page
 
 
-def test_the_tables_of_the_paper_are_what_was_measured() -> None:
-    stored = json.loads((ROOT / "benchmarks/results/paper.json").read_text(encoding="utf-8"))
-    page = (ROOT / "benchmarks/RESULTS_paper.md").read_text(encoding="utf-8")
-    for name, table in runpy.run_path(str(ROOT / "benchmarks/paper.py"))["tables"](stored).items():
-        assert f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in page
-    measured = [row for row in stored["rows"] if "not run" not in row]
+def test_no_more_clips_are_worse_than_there_are() -> None:
+    measured = [row for row in stored("paper")["rows"] if "not run" not in row]
     assert measured and all(row["data"] == "library clips" for row in measured)
-    assert all(row["worse clips"] <= row["clips"] for row in measured if row["policy"])
-
-
-def test_the_tables_of_the_propagators_are_what_was_measured() -> None:
-    stored = json.loads((ROOT / "benchmarks/results/carried.json").read_text(encoding="utf-8"))
-    page = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
-    assert all(table in page for table in runpy.run_path(str(ROOT / "benchmarks/carried.py"))["tables"](stored))
-    assert all(row["worse clips"] <= row["clips"] for row in stored["study"])
+    for row in (*(row for row in measured if row["policy"]), *stored("carried")["study"]):
+        assert row["worse clips"] <= row["clips"]
