@@ -1,4 +1,4 @@
-"""Sequences whose pictures are moved about besides: a camera that turns, shifts and zooms, things that bend, light.
+"""Sequences whose pictures are moved about besides: a camera that turns, shifts and zooms, things that bend, light, twins.
 
 AOT is pre-trained on still photographs moved like this; here it is done to short sequences of composed pictures, whose
 backgrounds would stand still otherwise.
@@ -18,6 +18,10 @@ TURN_DEG, SHIFT, ZOOM = 8.0, 0.08, 0.12  # spread of a step from frame to frame
 BEND, BEND_CELLS = 0.025, 4  # spread of a bend in shares of a side, and how many bends a side has
 LIGHT, COLOUR = 0.12, 0.05
 STILL_SHARE = 0.25  # of the sequences stay as they are
+TWIN_SHARE, TWIN_AWAY = (
+    0.3,
+    (0.15, 0.5),
+)  # of the sequences have an object's likeness about, so far away along both axes
 STRIP_SHARE, STRIP_WIDTH = 0.3, (0.1, 0.3)  # of the sequences have something pass before everything, so wide
 
 
@@ -27,6 +31,8 @@ def moved(sequence: MaskedSequence, rng: np.random.Generator) -> MaskedSequence:
     The strength is drawn for each sequence, so that slow ones are seen as well as fast ones; what comes in from
     outside the picture is its mirror image, and is of no known label there.
     """
+    if rng.random() < TWIN_SHARE:
+        sequence = _with_twin(sequence, rng)
     if rng.random() < STRIP_SHARE:
         sequence = _passed_by(sequence, rng)
     if rng.random() < STILL_SHARE:
@@ -55,6 +61,23 @@ def moved(sequence: MaskedSequence, rng: np.random.Generator) -> MaskedSequence:
     if not all((labels[0] == identity).any() for identity in sequence.identities):
         return sequence
     return replace(sequence, frames=np.stack(frames), labels=np.stack(labels))
+
+
+def _with_twin(sequence: MaskedSequence, rng: np.random.Generator) -> MaskedSequence:
+    """Behind all objects goes one that looks like one of them and is none: its frames from the last to the first."""
+    assert sequence.frames is not None
+    _, height, width = sequence.labels.shape
+    frames, labels = np.array(sequence.frames), sequence.labels
+    identity = rng.choice(sequence.identities)
+    share, sign = rng.uniform(*TWIN_AWAY, 2), rng.choice([-1, 1], 2)
+    down, right = (int(side * part) for side, part in zip((height, width), share * sign, strict=True))
+    for frame, label, other, others in zip(frames, labels, sequence.frames[::-1], labels[::-1], strict=True):
+        y, x = np.nonzero(others == identity)
+        inside = (y + down >= 0) & (y + down < height) & (x + right >= 0) & (x + right < width)
+        y, x = y[inside], x[inside]
+        free = label[y + down, x + right] == 0
+        frame[y[free] + down, x[free] + right] = np.asarray(other)[y[free], x[free]]
+    return replace(sequence, frames=frames)
 
 
 def _passed_by(sequence: MaskedSequence, rng: np.random.Generator) -> MaskedSequence:
