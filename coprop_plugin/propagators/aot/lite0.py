@@ -15,7 +15,7 @@ from .propagator import AOT
 from .runtime import Precision
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "aot_lite0.safetensors"
-SIDE_PX = 448  # longer frames are shrunk: the attentions grow with the square of the pixels
+SIDE_PX, SHORT_SIDE_PX = 640, 336  # chosen on validation clips: larger is better, and slower with the pixels
 MEMORY_FRAMES = 1
 
 
@@ -37,6 +37,8 @@ class AOTLite0(AOT):
         checkpoint: weights of ``coprop train propagator --model aot_lite0``; by default those of the package.
         encoder_weights: EfficientNet-lite0's file; by default that of the installed package.
         max_side_px: longer frames are shrunk to it for the network.
+        short_side_px: what the shorter side is made, of small frames too; ``None``: as it comes. Under about 300 px it
+            loses what moves.
         max_memory_frames: frames that are matched wherever an object may be, the anchor always among them.
         device, precision, compile, batch, audio, audio_checkpoint, trust_pickle: as of :class:`AOT`.
 
@@ -53,6 +55,7 @@ class AOTLite0(AOT):
         *,
         encoder_weights: str | Path | None = None,
         max_side_px: int = SIDE_PX,
+        short_side_px: int | None = SHORT_SIDE_PX,
         max_memory_frames: int | None = MEMORY_FRAMES,
         device: str = "auto",
         precision: Precision = "float32",
@@ -67,6 +70,7 @@ class AOTLite0(AOT):
             LITE0.name,
             checkpoint=WEIGHTS if checkpoint is None else checkpoint,
             max_side_px=max_side_px,
+            short_side_px=short_side_px,
             max_memory_frames=max_memory_frames,
             device=device,
             precision=precision,

@@ -21,12 +21,16 @@ def network_size(
     align_corners: bool,
     max_side_px: float = MAX_SIDE_PX,
     max_short_side_px: float | None = None,
+    enlarge: bool = False,
 ) -> tuple[int, int]:
     """The network's input size: within both limits, each side then the nearest ``16k + 1`` (or ``16k``).
 
-    Limits only shrink. Ties go to the even k; the smallest side is one patch (two tokens where corners are aligned).
+    Limits only shrink, unless smaller frames are to be enlarged to the nearer one. Ties go to the even k; the smallest
+    side is one patch (two tokens where corners are aligned).
     """
-    scale = min(1.0, max_side_px / max(height, width), (max_short_side_px or np.inf) / min(height, width))
+    scale = min(
+        np.inf if enlarge else 1.0, max_side_px / max(height, width), (max_short_side_px or np.inf) / min(height, width)
+    )
     extra = int(align_corners)
 
     def side(length: int) -> int:

@@ -66,6 +66,7 @@ class AOT(Propagator):
         max_memory_frames: long-term frames that are kept, the first always among them; ``None`` keeps all, as
             published, and grows with the length of a segment. Bytes a frame: 2 x layers x tokens x 256 x 4.
         max_side_px: longer frames are shrunk to it for the network (published: 1040).
+        short_side_px: what the shorter side is made, of small frames too; ``None``, as published: as it comes.
         audio: what a checkpoint with an audio insert hears: ``"vggish"``, ``"text"`` (the segments' category words
             instead), or a function that gives a clip's ``(T, D)`` features.
         audio_checkpoint: VGGish's weights, or the folder of the text model.
@@ -89,12 +90,16 @@ class AOT(Propagator):
         batch: int = 16,
         max_memory_frames: int | None = DEFAULT_MEMORY_FRAMES,
         max_side_px: int = MAX_SIDE_PX,
+        short_side_px: int | None = None,
         audio: str | AudioFeatures | None = None,
         audio_checkpoint: str | Path | None = None,
         trust_pickle: bool = False,
     ) -> None:
-        if batch < 1 or max_side_px < 32:
-            raise CoPropError(f"AOT takes batch >= 1 and max_side_px >= 32, got {batch} and {max_side_px}.")
+        if batch < 1 or min(max_side_px, max_side_px if short_side_px is None else short_side_px) < 32:
+            raise CoPropError(
+                f"AOT takes batch >= 1, max_side_px >= 32 and short_side_px >= 32 or none; got {batch}, {max_side_px} and "
+                f"{short_side_px}."
+            )
         config = config_of(model)
         self.name: str = model
         self._batch = batch
@@ -113,7 +118,7 @@ class AOT(Propagator):
         self._guide = make_guide(network.audio_insert, audio, audio_checkpoint)
         network = prepare(network, self._device, compile_network=compile)
         self._engine = Engine(network, rule=MemoryRule(config.memory_gap, max_memory_frames))
-        self._encoder = FrameEncoder(network, max_side_px=max_side_px)
+        self._encoder = FrameEncoder(network, max_side_px=max_side_px, short_side_px=short_side_px)
 
     def _network(self, config: AOTConfig, state: Mapping[str, torch.Tensor], what: str) -> AOTNetwork:
         return AOTNetwork.from_state(config, state, what=what)
@@ -148,7 +153,7 @@ class AOT(Propagator):
     def _advance(self, runs: Sequence[Run]) -> None:
         """Fill in the results of runs on frames of one size, the longest first."""
         frame_size = runs[0].clip.size
-        network_size = self._encoder.network_size(frame_size)
+        network_size, label_size = self._encoder.network_size(frame_size), self._encoder.label_size(frame_size)
         labels = torch.stack([nearest(run.anchor.labels, network_size) for run in runs])
         with self._context():
             steps = self._encoder.steps(runs)
@@ -157,11 +162,10 @@ class AOT(Propagator):
             )
             for step, features in enumerate(steps, start=1):
                 lockstep.step(features)
-                masks = {frame_size: lockstep.probability(frame_size)}
-                for size in {run.anchor.size for run in runs[: len(lockstep)]} - {frame_size}:
-                    masks[size] = lockstep.probability(size)
+                sizes = {label_size, *(run.anchor.size for run in runs[: len(lockstep)])}
+                masks = {size: lockstep.probability(size) for size in sizes}
                 going_on = num_active(runs, step + 1)
-                fed = most_likely(masks[frame_size][:going_on])
+                fed = most_likely(masks[label_size][:going_on])
                 _write(runs[: len(lockstep)], step, masks)
                 if going_on:
                     lockstep.keep(going_on)

@@ -63,9 +63,10 @@ class Stream:
             return self._anchor.mask.copy()
         with self._context():
             self._lockstep.step(self._encoder.encode([frame], _tokens(audio)))
-            probability = self._lockstep.probability(frame.shape[:2])
+            told = self._encoder.label_size(frame.shape[:2])
+            probability = self._lockstep.probability(told)
             self._lockstep.feed(nearest(most_likely(probability), self._network_size))
-            if self._anchor.size != frame.shape[:2]:
+            if self._anchor.size != told:
                 probability = self._lockstep.probability(self._anchor.size)
             return self._anchor.spread(probability[0].cpu().numpy())
 
