@@ -2,7 +2,7 @@
 
     python benchmarks/real_vos.py DIR --every 4 8 16 --propagators hold flow match
 
-DIR holds NAME/frames (or one video) and NAME/masks. Every n-th frame is a frame of the clip, at most 12; the first mask is
+DIR holds NAME/frames (or one video) and NAME/masks (or masks_A_B.npz, of frames A to B, which are then the clip). Every n-th frame is a frame of the clip, at most 12; the first mask is
 given; J is the mean IoU of every object of the first mask over the other frames, scored at 240 px height. Nothing is fitted
 here. ``--between`` hands over the frames in between, as a video has them.
 """
@@ -39,10 +39,14 @@ def frames_of(folder: Path) -> list[np.ndarray]:
     return frames
 
 
-def labels_of(folder: Path) -> list[np.ndarray]:
-    """Object ids of every frame; 0/255 masks hold one object."""
+def labelled(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The frames that have masks, and the object ids of each; 0/255 masks hold one object."""
+    frames = frames_of(folder)
+    if packed := next(folder.glob("masks_*_*.npz"), None):
+        first, last = (int(number) for number in packed.stem.split("_")[1:])
+        return frames[first : last + 1], list(np.load(packed)["masks"])
     labels = [np.asarray(Image.open(p)) for p in sorted((folder / "masks").iterdir())]
-    return [np.where(label == 255, 1, label) if label.max() == 255 else label for label in labels]
+    return frames, [np.where(label == 255, 1, label) if label.max() == 255 else label for label in labels]
 
 
 def clip_of(frames: list[np.ndarray], every: int, *, between: bool) -> Clip:
@@ -69,7 +73,7 @@ def scored(labels: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def run(folder: Path, name: str, every: int, *, between: bool) -> tuple[float, float]:
     """``(J in percent, CPU ms a frame)``."""
-    frames, labels = frames_of(folder), labels_of(folder)
+    frames, labels = labelled(folder)
     clip, truth = clip_of(frames, every, between=between), labels[::every][:MOST_FRAMES]
     ids = [i for i in np.unique(truth[0]) if i]
     mask = np.stack([truth[0] == i for i in (0, *ids)]).astype(np.float32)
