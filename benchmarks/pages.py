@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+SEED = ", seed "  # in the row of a network that was trained once more
+
 
 def put(page: Path, name: str, table: str) -> None:
     """Write a table of this name anew where it stands."""

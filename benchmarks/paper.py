@@ -1,6 +1,7 @@
 """Stored results and tables of the paper's study: ``python benchmarks/paper.py DIR``.
 
-DIR is what ``coprop study paper … -o DIR`` wrote. Writes ``benchmarks/results/paper.json`` and the tables of ``RESULTS_paper.md``.
+DIR is what ``coprop study paper … -o DIR`` wrote. Writes ``benchmarks/results/paper.json``, the tables of ``RESULTS_paper.md``
+and that of trained networks in ``RESULTS_plug_in.md``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pages import put
+from pages import SEED, put
+from plug_in import PAGE, networks
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "paper.json"
@@ -39,9 +41,42 @@ def _rounded(value: float | None) -> float | None:
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """A Markdown table for each of the paper's, by its mark in the page."""
-    names = dict.fromkeys(row["table"] for row in stored["rows"])
-    return {f"table {n}": "\n".join(_table([row for row in stored["rows"] if row["table"] == n])) for n in names}
+    """A Markdown table for each of the paper's, by its mark in the page; further seeds have one of their own."""
+    rows = [row for row in stored["rows"] if SEED not in row.get("base", "")]
+    names = dict.fromkeys(row["table"] for row in rows)
+    found = {f"table {n}": "\n".join(_table([row for row in rows if row["table"] == n])) for n in names}
+    return found | {"seeds": "\n".join(_seeds(stored["rows"]))}
+
+
+def _seeds(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Networks that were trained more than once, rows ``NAME`` and ``NAME, seed N``: M_J alone, and what is added."""
+    measured = [row for row in rows if row["table"] == "1" and "not run" not in row]
+    bases = dict.fromkeys(row["base"] for row in measured)
+    again = dict.fromkeys(name.partition(SEED)[0] for name in bases if SEED in name)
+    columns = [
+        (points, policy, what)
+        for policy in ("replace", "consensus")
+        for points in ("boundary", "truth")
+        for what in CHANGES
+    ]
+    heads = [f"{policy}, {points}: {what.removesuffix(' change')}" for points, policy, what in columns]
+    yield f"| network | library clips | M_J alone | {' | '.join(heads)} | worse: replace, consensus |"
+    yield "|---|---|---|" + "---|" * (len(heads) + 1)
+    for network in again:
+        seeds = [name for name in bases if name.partition(SEED)[0] == network]
+        for group in dict.fromkeys(row["set"] for row in measured):
+            here = [row for row in measured if row["set"] == group and row["base"] in seeds]
+            alone = " / ".join(str(row["M_J"]) for row in here if not row["policy"])
+            cells = [
+                " / ".join(f"{row[what][0]:+.1f}" for row in here if (row["points"], row["policy"]) == (points, policy))
+                for points, policy, what in columns
+            ]
+            worse = [
+                f"{sum(r['worse clips'] for r in here if r['policy'] == policy)} of "
+                f"{sum(r['clips'] for r in here if r['policy'] == policy)}"
+                for policy in ("replace", "consensus")
+            ]
+            yield f"| {network} | {group} | {alone} | {' | '.join(cells)} | {', '.join(worse)} |"
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -72,6 +107,7 @@ def main(folder: str) -> None:
     RESULTS.write_text(written(stored), encoding="utf-8")
     for name, table in tables(stored).items():
         put(HERE / "RESULTS_paper.md", name, table)
+    put(PAGE, "networks", "\n".join(networks(stored["rows"])))
 
 
 if __name__ == "__main__":

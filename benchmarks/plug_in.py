@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pages import put
+from pages import SEED, put
 
 from coprop_plugin.datasets.simulators import SIMULATORS
 from coprop_plugin.study.harm import wilson
@@ -203,7 +203,7 @@ def networks(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         "| set | network | control points | alignment | M_J | worse | worst |",
         "|---|---|---|---|---|---|---|",
     )
-    for row in of:
+    for row in (row for row in of if SEED not in row["base"]):
         before = row["alignment"] - row["alignment change"][0], row["M_J"] - row["M_J change"][0]
         yield (
             f"| {row['set']} | {row['base']} | {row['points']} | {before[0]:.1f} -> {row['alignment']} | "
