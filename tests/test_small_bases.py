@@ -111,6 +111,9 @@ def test_frames_of_the_small_avsegformer_never_meet_and_its_weights_tell_its_for
             cp.build_adapter("avsegformer_lite", checkpoint=state | odd)
     with pytest.raises(CoPropError, match="width in multiples of 64"):
         FormerForm(width=48)
+    for nothing in ({"queries": 0}, {"layers": 0}):
+        with pytest.raises(CoPropError, match="1 or more queries and layers"):
+            FormerForm(**nothing)
 
 
 @torch.no_grad()

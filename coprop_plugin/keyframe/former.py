@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..adapters.avsegformer.head import GROUPS, Head
 from ..adapters.avsegformer.transformer import Form
+from ..errors import CoPropError
 from ..layers.deformable import DeformableAttention
 from ..parts import part
 from ..weights.variants import State, Variant
@@ -35,6 +36,13 @@ class FormerForm(BaseForm):
 
     what: ClassVar[str] = "a small AVSegFormer"
     step: ClassVar[int] = 2 * GROUPS  # a group norm of one number is none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.queries < 1 or self.layers < 1:
+            raise CoPropError(
+                f"a small AVSegFormer has 1 or more queries and layers; got {self.queries} queries and {self.layers} layers."
+            )
 
     @classmethod
     def of(cls, state: State) -> FormerForm:
