@@ -100,43 +100,41 @@ def insert_file(path: Path, size: int, seed: int, *, heard: str, dim: int) -> Pa
     return path
 
 
-def test_rows_of_stage_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def one_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command on one clip; its files lie in ``tmp_path / "out"``."""
+    monkeypatch.setattr(study_paper, "_sets", lambda args: {"moc-like": lambda: islice(cases(), 1)})
+    monkeypatch.setattr("coprop_plugin.datasets.objects.library.open_library", lambda folder: None)
+    (tmp_path / "library.json").write_text("{}")
+    places = ["--library", str(tmp_path), "-o", str(tmp_path / "out")]
+    return ["study", "paper", "--propagator", "hold", "--json", *places]
+
+
+def test_rows_of_stage_2(
+    one_clip: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Tables 4 and 5 and the last row of 2(a), from files; a file that changes is measured again, and no other."""
     monkeypatch.setattr(
         "coprop_plugin.propagators.text.text_encoder",
         lambda folder: lambda words: np.array([[len(word) / 10] * 3 for word in words], np.float32),
     )
     monkeypatch.setattr(study_paper, "_models", lambda args: {"kpf, keyframes": model()})
-    monkeypatch.setattr(study_paper, "_sets", lambda args: {"moc-like": lambda: islice(cases(), 1)})
-    monkeypatch.setattr("coprop_plugin.datasets.objects.library.open_library", lambda folder: None)
     monkeypatch.setattr(paper_rows, "NAMED_POINTS", (paper_rows.TRUTH,))
     monkeypatch.setattr(paper_rows, "POINTS", ("none",))
-    (tmp_path / "library.json").write_text("{}")
     audio = insert_file(tmp_path / "audio.safetensors", 2, 0, heard="logmel", dim=LOG_MEL_DIM)
     text = insert_file(tmp_path / "text.safetensors", 2, 1, heard="text", dim=3)
     plain = tmp_path / "plain.safetensors"
     save_file({n: v.contiguous() for n, v in starting_network("aott").state_dict().items()}, plain)
 
     def told() -> list[dict]:
-        words = [
-            "study",
-            "paper",
-            "--library",
-            str(tmp_path),
-            "--propagator",
-            "hold",
-            "-o",
-            str(tmp_path / "out"),
-            "--json",
-        ]
-        words += [
+        inserts = [
             "--without-insert",
             f"aott:checkpoint={plain}",
             "--insert",
             f"1-layer=audio_insert:checkpoint={audio}",
         ]
-        words += ["--text-insert", f"text=audio_insert:checkpoint={text},audio_checkpoint={tmp_path / 'words'}"]
-        assert main(words) == 0
+        words = ["--text-insert", f"text=audio_insert:checkpoint={text},audio_checkpoint={tmp_path / 'words'}"]
+        assert main([*one_clip, *inserts, *words]) == 0
         return json.loads(capsys.readouterr().out)
 
     first = told()
@@ -160,7 +158,7 @@ def test_rows_of_stage_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_any_adapter_is_a_base_model_of_table_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    one_clip: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rows by the names that were given; with other options of the part they are measured again."""
     built, build = [], parts.build
@@ -170,22 +168,8 @@ def test_any_adapter_is_a_base_model_of_table_1(
         return model() if kind == "adapter" and part["name"] != "callable" else build(kind, part)
 
     monkeypatch.setattr(parts, "build", build_or_model)
-    monkeypatch.setattr(study_paper, "_sets", lambda args: {"moc-like": lambda: islice(cases(), 1)})
-    monkeypatch.setattr("coprop_plugin.datasets.objects.library.open_library", lambda folder: None)
-    (tmp_path / "library.json").write_text("{}")
     (tmp_path / "w").write_bytes(b"first")
-    words = [
-        "study",
-        "paper",
-        "--library",
-        str(tmp_path),
-        "--propagator",
-        "hold",
-        "-o",
-        str(tmp_path / "out"),
-        "--json",
-    ]
-    words += ["--base", f"seed 1=kpf:checkpoint={tmp_path / 'w'}", "--base", "seen=look"]
+    words = [*one_clip, "--base", f"seed 1=kpf:checkpoint={tmp_path / 'w'}", "--base", "seen=look"]
 
     def lines() -> int:
         assert main(words) == 0

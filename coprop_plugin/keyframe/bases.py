@@ -47,7 +47,7 @@ class BaseForm:
         sides = all(32 <= side <= MAX_SIDE_PX and side % 32 == 0 for side in self.size)
         if self.width < self.step or self.width % self.step or self.audio_dim < 1 or not sides or self.channels != 1:
             raise CoPropError(
-                f"{self.what} has a width in multiples of {self.step}, one channel and sides of 32 to {MAX_SIDE_PX} px "
+                f"a {self.what} has a width in multiples of {self.step}, one channel and sides of 32 to {MAX_SIDE_PX} px "
                 f"in multiples of 32; got {self}."
             )
 
@@ -69,7 +69,7 @@ class BaseForm:
             sides = tuple(size.tolist()) if size is not None and size.shape == (2,) else default.size
             return cls(audio_dim, width, sides, **more)
         except (CoPropError, TypeError) as error:
-            raise CheckpointError(f"weights of no {cls.what.split(' ', 1)[1]} that can be: {error}") from error
+            raise CheckpointError(f"weights of no {cls.what} that can be: {error}") from error
 
 
 class BaseAdapter(PublishedAdapter):

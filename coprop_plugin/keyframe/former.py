@@ -34,14 +34,14 @@ class FormerForm(BaseForm):
     queries: int = 32
     layers: int = 2
 
-    what: ClassVar[str] = "a small AVSegFormer"
+    what: ClassVar[str] = "small AVSegFormer"
     step: ClassVar[int] = 2 * GROUPS  # a group norm of one number is none
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.queries < 1 or self.layers < 1:
             raise CoPropError(
-                f"a small AVSegFormer has 1 or more queries and layers; got {self.queries} queries and {self.layers} layers."
+                f"a {self.what} has 1 or more queries and layers; got {self.queries} queries and {self.layers} layers."
             )
 
     @classmethod

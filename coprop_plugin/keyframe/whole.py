@@ -25,7 +25,7 @@ MARK = "group_frames"
 class WholeForm(BaseForm):
     """What fixes the shapes of a small TPAVI."""
 
-    what: ClassVar[str] = "a small TPAVI"
+    what: ClassVar[str] = "small TPAVI"
     step: ClassVar[int] = 8
 
     @classmethod
